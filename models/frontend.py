@@ -1,0 +1,218 @@
+"""Front ends: what of a 640 ms window the articulator network is shown, as the contract's ``[1, 32, 16]``
+tensor.
+
+Every front end is defined once, here, and used by training and by serving alike. All of them are made of
+frames of
+
+    librosa.feature.melspectrogram(y=window, sr=24000, n_fft=2048, hop_length=200, win_length=800, n_mels=80)
+
+(power, ``center=True``, zeros beyond the window's ends; ``n_fft`` is librosa's default), whose shape is
+(80, 77). librosa is the reference, and the source of the filter bank in ``mel_bank.npy``, but takes three
+seconds to import: its numbers are made here with scipy in single precision, and only for the frames that a
+front end keeps.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Protocol
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+SAMPLE_RATE: Final = 24_000
+CHUNK: Final = 960
+"""Samples in 40 ms: one frame of video."""
+WINDOW: Final = 15_360
+"""Samples in a window: 640 ms, the newest last."""
+N_FFT: Final = 2_048
+WIN_LENGTH: Final = 800
+HOP: Final = 200
+MEL_BANDS: Final = 80
+MEL_FRAMES: Final = 1 + WINDOW // HOP
+BANDS: Final = 32
+STEPS: Final = 16
+"""A front end gives ``[1, BANDS, STEPS]``."""
+
+_HALF: Final = WIN_LENGTH // 2
+_HANN: Final = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WIN_LENGTH) / WIN_LENGTH)).astype(np.float32)
+_BLOCK: Final = 4_096
+"""Frames transformed at once over a recording: bounds the memory, not the result."""
+
+
+def mel_bank() -> NDArray[np.float32]:
+    """``librosa.filters.mel(sr=24000, n_fft=2048, n_mels=80)``: [80, 1025] float32, from the file shipped
+    here."""
+    bank: NDArray[np.float32] = np.load(Path(__file__).with_name("mel_bank.npy"), allow_pickle=False)
+    return bank
+
+
+class FrontEnd(Protocol):
+    """Turns a window into what a network is shown."""
+
+    @property
+    def name(self) -> str:
+        """As a model's manifest names it."""
+        ...
+
+    def __call__(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(15360,) float32 in [-1, 1] -> (1, 32, 16) float32: batch, band, time (newest last)."""
+        ...
+
+    def over(self, recording: NDArray[np.float32], ends: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The same for many windows of one recording.
+
+        ``recording`` is [samples] float32; a window ends before the sample ``ends[n]``, and what it reaches
+        beyond the recording is silence. Returns [N, 32, 16] float32, row n equal to ``self(window n)[0]``.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MelFrontEnd:
+    """A front end made of frames of the mel spectrogram."""
+
+    name: str
+    frames: NDArray[np.int64]
+    """Which of the 77 frames are computed, ascending; [F]."""
+    bank: NDArray[np.float32]
+    """[bins, B]: power spectrum -> bands; bins above the highest band are not there."""
+    form: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    """Power by frame and band [N, F, B] -> [N, 32, 16]."""
+
+    def __call__(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        if window.shape != (WINDOW,):
+            msg = f"a window is {WINDOW} samples of 24 kHz mono, not an array of shape {window.shape}"
+            raise ValueError(msg)
+        padded = np.zeros(WINDOW + 2 * _HALF, np.float32)
+        padded[_HALF:-_HALF] = window
+        cut = padded[(self.frames * HOP)[:, None] + np.arange(WIN_LENGTH)]
+        return self.form(self._power(cut)[None])
+
+    def over(self, recording: NDArray[np.float32], ends: NDArray[np.int64]) -> NDArray[np.float32]:
+        before = max(0, int(WINDOW - ends.min())) + WIN_LENGTH
+        after = max(0, int(ends.max()) - len(recording)) + WIN_LENGTH
+        padded = np.pad(recording.astype(np.float32, copy=False), (before, after))
+        power = np.empty((len(ends), len(self.frames), self.bank.shape[1]), np.float32)
+        for column, frame in enumerate(self.frames):
+            # A frame at the window's edge hears only what lies inside; neighbouring windows share the others.
+            inside = np.arange(WIN_LENGTH) + frame * HOP - _HALF
+            mask = ((inside >= 0) & (inside < WINDOW)).astype(np.float32)
+            starts = ends - WINDOW + frame * HOP - _HALF + before
+            power[:, column] = self._shared(padded, starts, mask)
+        return self.form(power)
+
+    def _shared(
+        self, padded: NDArray[np.float32], starts: NDArray[np.int64], mask: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Band powers of the frames that begin at ``starts``; [N, B]."""
+        power = np.empty((len(starts), self.bank.shape[1]), np.float32)
+        for first in range(0, len(starts), _BLOCK):
+            block = starts[first : first + _BLOCK]
+            power[first : first + _BLOCK] = self._power(padded[block[:, None] + np.arange(WIN_LENGTH)] * mask)
+        return power
+
+    def _power(self, cut: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Frames of samples [F, 800] -> powers by band [F, B]."""
+        spectrum = scipy.fft.rfft(cut * _HANN, N_FFT, axis=-1)[:, : len(self.bank)]
+        power: NDArray[np.float32] = (spectrum.real**2 + spectrum.imag**2) @ self.bank
+        return power
+
+
+_SPEECH_BANDS: Final = 70
+"""Mel bands below 7.7 kHz: what narrower microphones, codecs and training material still carry."""
+
+
+def _original_bank() -> NDArray[np.float32]:
+    return _trimmed(mel_bank()[:BANDS].T)
+
+
+def _speech_bank() -> NDArray[np.float32]:
+    """80 bands -> 32 groups of two or three neighbours, from 0 to 7.7 kHz; [bins, 32]."""
+    edges = np.round(np.linspace(0, _SPEECH_BANDS, BANDS + 1)).astype(int)
+    return _trimmed(np.add.reduceat(mel_bank()[:_SPEECH_BANDS], edges[:-1], axis=0).T)
+
+
+def _trimmed(bank: NDArray[np.float32]) -> NDArray[np.float32]:
+    used = np.flatnonzero(bank.any(axis=1))
+    return np.ascontiguousarray(bank[: used[-1] + 1])
+
+
+def _as_is(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(power.transpose(0, 2, 1))
+
+
+_FLOOR: Final = np.float32(1e-5)
+"""Band power under which nothing is heard: white noise of about -67 dBFS."""
+
+
+def _log(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-compressed, -1.25 (silence) to about 0.5 (loud); [N, F, B] -> [N, B, F]."""
+    level: NDArray[np.float32] = np.log10(power + _FLOOR) / np.float32(4)
+    return _as_is(level)
+
+
+_RANGE: Final = np.float32(1e5)
+"""The loudest moment of the window is 1; what is 50 dB under it is close to 0."""
+_QUIET: Final = np.float32(1e-3)
+"""A window whose loudest frame has less power than this is not lifted: silence stays silence."""
+
+
+def _levelled(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-compressed under the loudest moment of the window, so that the gain of a microphone does not
+    matter."""
+    loudest = power.mean(axis=2).max(axis=1)[:, None, None]
+    relative = power / np.maximum(loudest, _QUIET)
+    compressed: NDArray[np.float32] = np.log1p(relative * _RANGE) / np.log1p(_RANGE)
+    return compressed
+
+
+def _levelled_steps(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    return _as_is(_levelled(power))
+
+
+_CONTEXT: Final = np.arange(2, 50, 4)
+_DENSE: Final = np.arange(52, 77, 2)
+
+
+def _with_context(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Three steps that sum up the window (quietest, mean, mean of the older part), then 13 new frames."""
+    compressed = _levelled(power)
+    older = compressed[:, : len(_CONTEXT)]
+    summary = [np.sort(compressed, axis=1)[:, 2], compressed.mean(axis=1), older.mean(axis=1)]
+    return _as_is(np.concatenate([np.stack(summary, axis=1), compressed[:, len(_CONTEXT) :]], axis=1))
+
+
+def _frames(first: int, step: int = 1) -> NDArray[np.int64]:
+    return np.arange(first, MEL_FRAMES, step, dtype=np.int64)
+
+
+_ALL: Final[tuple[FrontEnd, ...]] = (
+    # The contract's literal crop, mel[:16, :32].T: the oldest 133 ms, under 1.4 kHz, no logarithm.
+    MelFrontEnd("original", np.arange(STEPS, dtype=np.int64), _original_bank(), _as_is),
+    # The newest 125 ms, every frame.
+    MelFrontEnd("newest", _frames(61), _speech_bank(), _log),
+    # The newest 250 ms, every second frame.
+    MelFrontEnd("strided", _frames(46, 2), _speech_bank(), _log),
+    # The newest 200 ms, every second frame, levelled by the whole window, and three steps that sum up the
+    # window.
+    MelFrontEnd("context", np.concatenate([_CONTEXT, _DENSE]), _speech_bank(), _with_context),
+)
+
+FRONT_ENDS: Final[Mapping[str, FrontEnd]] = MappingProxyType({each.name: each for each in _ALL})
+
+
+def get(name: str) -> FrontEnd:
+    """The front end of that name, as a manifest gives it.
+
+    >>> get("original").name
+    'original'
+    """
+    try:
+        return FRONT_ENDS[name]
+    except KeyError:
+        known = ", ".join(sorted(FRONT_ENDS))
+        msg = f"there is no front end {name!r}; this version knows: {known}"
+        raise ValueError(msg) from None
