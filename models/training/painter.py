@@ -1,0 +1,314 @@
+"""The painter: an articulation [n, 7] -> the pixels of one speaker's mouth [n, 160, 160, 3], learned from
+renders.
+
+    python -m models.training.painter fit RENDERS OUT --minutes 20    # resumes from OUT/painter.pt
+    python -m models.training.painter export OUT/painter.pt painter.onnx
+    python -m models.training.painter score RENDERS painter.onnx      # JSON: PSNR and SSIM on renders held
+    out
+
+RENDERS is what `models.training.face.render` writes: `articulations.npy` and `mouth/00000.png`, ...
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.articulation import CHANNELS
+from models.training.face.sample import held_out
+
+log = structlog.get_logger()
+
+Pixels = npt.NDArray[np.uint8]
+Vectors = npt.NDArray[np.float32]
+
+WIDTHS: Final = (96, 64, 48, 32, 20)
+"""Channels of the maps of 5, 10, 20, 40 and 80 pixels a side; 3 at 160."""
+HIDDEN: Final = 64
+OPSET: Final = 17
+
+
+class Painter(nn.Module):  # type: ignore[misc]
+    """Two dense layers, a 5x5 map, five 3x3 convolutions that each double the side by a pixel shuffle.
+
+    To every map a learned map of the same size is added: what never moves (the skin, its pores) is stored
+    there, and the convolutions need only paint what does. 0.19 GFLOP (two per multiplication and addition)
+    for a frame.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Sequential(
+            nn.Linear(len(CHANNELS), HIDDEN),
+            nn.SiLU(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.SiLU(),
+            nn.Linear(HIDDEN, WIDTHS[0] * 25),
+        )
+        outs = (*WIDTHS[1:], 3)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(a, 4 * b, 3, padding=1, bias=False) for a, b in zip(WIDTHS, outs, strict=True)
+        )
+        self.maps = nn.ParameterList(
+            nn.Parameter(torch.zeros(1, width, 10 * 2**i, 10 * 2**i)) for i, width in enumerate(outs)
+        )
+        low = torch.tensor([-1.0 if name == "width" else 0.0 for name in CHANNELS])
+        self.register_buffer("low", low)
+
+    def forward(self, articulation: Tensor) -> Tensor:
+        """[n, 7] -> [n, 3, 160, 160], 0..1 but for overshoot."""
+        x = torch.minimum(torch.maximum(articulation, self.low), torch.ones_like(self.low))
+        x = F.leaky_relu(self.dense(x), 0.1).reshape(-1, WIDTHS[0], 5, 5)
+        last = len(self.convs) - 1
+        for i, (conv, still) in enumerate(zip(self.convs, self.maps, strict=True)):
+            x = F.pixel_shuffle(conv(x), 2) + still
+            if i < last:
+                x = F.leaky_relu(x, 0.1)
+        return x
+
+
+class Serving(nn.Module):  # type: ignore[misc]
+    """The painter as served: bytes, rows by columns by RGB."""
+
+    def __init__(self, painter: Painter) -> None:
+        super().__init__()
+        self.painter = painter
+
+    def forward(self, articulation: Tensor) -> Tensor:
+        """[n, 7] float32 -> [n, 160, 160, 3] uint8."""
+        pixels = torch.clamp(self.painter(articulation) * 255.0, 0.0, 255.0)
+        return torch.round(pixels).permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def gflop() -> float:
+    """Of one frame, counting a multiplication and an addition as two."""
+    dense = len(CHANNELS) * HIDDEN + HIDDEN * HIDDEN + HIDDEN * WIDTHS[0] * 25
+    sides = [5 * 2**i for i in range(len(WIDTHS))]
+    convs = sum(s * s * a * 9 * 4 * b for s, a, b in zip(sides, WIDTHS, (*WIDTHS[1:], 3), strict=True))
+    return 2 * float(dense + convs) / 1e9
+
+
+def read(renders: Path) -> tuple[Vectors, Pixels, npt.NDArray[np.bool_]]:
+    """Articulations [n, 7], crops [n, 160, 160, 3] RGB, which are held out [n]; of those rendered so far."""
+    from PIL import Image
+
+    wanted = np.load(renders / "articulations.npy")
+    numbers = [i for i in range(len(wanted)) if (renders / "mouth" / f"{i:05d}.png").is_file()]
+    crops = [np.asarray(Image.open(renders / "mouth" / f"{i:05d}.png").convert("RGB")) for i in numbers]
+    return wanted[numbers].astype(np.float32), np.stack(crops), held_out(len(wanted))[numbers]
+
+
+def attention(crops: Pixels) -> Tensor:
+    """[1, 1, 160, 160] the loss's weight, mean 1: a pixel counts more the more it varies over the renders."""
+    spread = crops.astype(np.float32).std(0).mean(-1)
+    weight = 0.5 + np.minimum(spread / spread.mean(), 6.0)
+    return torch.from_numpy((weight / weight.mean()).astype(np.float32))[None, None]
+
+
+def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
+    """[n, c, h, w] -> [n, c, h', w'] 1 - SSIM over 7x7 windows (Wang et al. 2004; flat windows: faster)."""
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 7, 1, 3, count_include_pad=False)
+
+    ma, mb = mean(a), mean(b)
+    va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
+    c1, c2 = 0.01**2, 0.03**2
+    return 1 - (2 * ma * mb + c1) * (2 * cov + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
+
+
+def loss(painted: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """L1 + 0.03 (1 - SSIM) + half the L1 of the gradients, weighted by `attention`."""
+    error = ((painted - wanted).abs() * weight).mean()
+    structure = (dissimilarity(painted, wanted) * weight).mean()
+    across = ((painted - wanted).diff(dim=3).abs() * weight[..., 1:]).mean()
+    down = ((painted - wanted).diff(dim=2).abs() * weight[..., 1:, :]).mean()
+    return error + 0.03 * structure + 0.5 * (across + down)
+
+
+def _batches(count: int, size: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
+    while True:
+        order = rng.permutation(count)
+        for start in range(0, count - size + 1, size):
+            yield order[start : start + size]
+
+
+def fit(
+    renders: Path, out: Path, minutes: float, *, batch: int = 8, rate: float = 3e-3, seed: int = 1
+) -> Path:
+    """Train for a while from `out/painter.pt`, if it is there; keeps the weights' running mean."""
+    torch.manual_seed(seed)
+    vectors, crops, judged = read(renders)
+    x = torch.from_numpy(vectors[~judged])
+    y = torch.from_numpy(crops[~judged].transpose(0, 3, 1, 2).copy())
+    jx, jy = torch.from_numpy(vectors[judged]), crops[judged]
+    weight = attention(crops[~judged])
+    painter, steady = Painter(), Painter()
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "painter.pt"
+    if checkpoint.is_file():
+        painter.load_state_dict(torch.load(checkpoint, weights_only=True))
+        log.info("resumed", path=str(checkpoint))
+    else:
+        with torch.no_grad():
+            painter.maps[-1].copy_(y.float().mean(0, keepdim=True) / 255)
+            painter.convs[-1].weight.mul_(0.1)
+    steady.load_state_dict(painter.state_dict())
+    optimiser = torch.optim.AdamW(painter.parameters(), rate, betas=(0.9, 0.98), weight_decay=1e-4)
+    painter = painter.to(memory_format=torch.channels_last)
+    started = time.monotonic()
+    logged = started
+    for step, rows in enumerate(_batches(len(x), min(batch, len(x)), np.random.default_rng(seed)), 1):
+        done = (time.monotonic() - started) / (60 * minutes)
+        if done >= 1:
+            break
+        warm = min(1.0, step / 100)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+        wanted = y[rows].float() / 255
+        error = loss(painter(x[rows]), wanted, weight)
+        optimiser.zero_grad()
+        error.backward()
+        nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
+        optimiser.step()
+        keep = min(0.995, step / (step + 20))
+        with torch.no_grad():
+            for mean, now in zip(steady.parameters(), painter.parameters(), strict=True):
+                mean.lerp_(now, 1 - keep)
+        if time.monotonic() - logged > 30:
+            logged = time.monotonic()
+            torch.save(steady.state_dict(), checkpoint)
+            peak = psnr(paint(steady, jx[:64]), jy[:64]).mean() if len(jx) else float("nan")
+            log.info(
+                "fit", step=step, done=round(done, 3), loss=round(error.item(), 5), psnr=round(float(peak), 2)
+            )
+    torch.save(steady.state_dict(), checkpoint)
+    return checkpoint
+
+
+def paint(painter: Painter, vectors: Tensor) -> Pixels:
+    """[n, 7] -> [n, 160, 160, 3] in batches."""
+    served = Serving(painter).eval()
+    with torch.no_grad():
+        return np.concatenate([served(part).numpy() for part in vectors.split(16)])
+
+
+def psnr(a: Pixels, b: Pixels) -> npt.NDArray[np.float64]:
+    """[n] decibels of each frame."""
+    error = ((a.astype(np.float64) - b.astype(np.float64)) ** 2).mean((1, 2, 3))
+    return np.asarray(10 * np.log10(255**2 / np.maximum(error, 1e-9)))
+
+
+def ssim(a: Pixels, b: Pixels) -> npt.NDArray[np.float64]:
+    """[n] mean structural similarity of RGB (Wang et al. 2004: 11x11 Gaussian of sigma 1.5, K1 0.01, K2
+    0.03).
+    """
+    import cv2
+
+    def mean(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.asarray(cv2.GaussianBlur(x, (11, 11), 1.5))[5:-5, 5:-5]
+
+    values = []
+    for first, second in zip(a.astype(np.float64), b.astype(np.float64), strict=True):
+        ma, mb = mean(first), mean(second)
+        va = mean(first * first) - ma * ma
+        vb = mean(second * second) - mb * mb
+        cov = mean(first * second) - ma * mb
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        values.append(((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2))).mean())
+    return np.array(values)
+
+
+def export(checkpoint: Path, path: Path) -> None:
+    """Write the ONNX file: input "articulation" [n, 7] float32, output "pixels" [n, 160, 160, 3] uint8."""
+    painter = Painter()
+    painter.load_state_dict(torch.load(checkpoint, weights_only=True))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        Serving(painter).eval(),
+        (torch.zeros(2, len(CHANNELS)),),
+        str(path),
+        input_names=["articulation"],
+        output_names=["pixels"],
+        dynamic_axes={"articulation": {0: "n"}, "pixels": {0: "n"}},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    log.info("exported", path=str(path), kilobytes=path.stat().st_size // 1024, gflop=round(gflop(), 3))
+
+
+def score(renders: Path, path: Path) -> dict[str, Any]:
+    """How near the exported painter comes to renders that it was never trained on."""
+    import onnxruntime
+
+    vectors, crops, judged = read(renders)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    painted = []
+    times = []
+    for vector in vectors[judged]:
+        started = time.perf_counter()
+        painted.append(session.run(None, {"articulation": vector[None]})[0][0])
+        times.append(time.perf_counter() - started)
+    result = np.stack(painted)
+    wanted = crops[judged]
+    inner = (slice(None), slice(36, 116), slice(36, 124))
+    peaks, alike = psnr(result, wanted), ssim(result, wanted)
+    return {
+        "frames": len(result),
+        "trained_on": int((~judged).sum()),
+        "psnr": round(float(peaks.mean()), 2),
+        "psnr_worst": round(float(peaks.min()), 2),
+        "psnr_lips": round(float(psnr(result[inner], wanted[inner]).mean()), 2),
+        "ssim": round(float(alike.mean()), 4),
+        "ssim_worst": round(float(alike.min()), 4),
+        "ssim_lips": round(float(ssim(result[inner], wanted[inner]).mean()), 4),
+        "milliseconds": round(1000 * float(np.median(times)), 2),
+        "gflop": round(gflop(), 3),
+    }
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    fitting = commands.add_parser("fit")
+    fitting.add_argument("renders", type=Path)
+    fitting.add_argument("out", type=Path)
+    fitting.add_argument("--minutes", type=float, default=20)
+    fitting.add_argument("--batch", type=int, default=8)
+    fitting.add_argument("--rate", type=float, default=3e-3)
+    exporting = commands.add_parser("export")
+    exporting.add_argument("checkpoint", type=Path)
+    exporting.add_argument("onnx", type=Path)
+    scoring = commands.add_parser("score")
+    scoring.add_argument("renders", type=Path)
+    scoring.add_argument("onnx", type=Path)
+    scoring.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    if args.command == "fit":
+        fit(args.renders, args.out, args.minutes, batch=args.batch, rate=args.rate)
+    elif args.command == "export":
+        export(args.checkpoint, args.onnx)
+    else:
+        result = score(args.renders, args.onnx)
+        log.info("score", **result)
+        if args.out:
+            args.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
