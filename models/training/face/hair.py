@@ -75,8 +75,8 @@ def hair(rig: Rig) -> Strands:
     if look.hair.style == "tied":
         part = np.tanh((x - 1.2) * 2.2)
         flow = np.stack([part * 0.55 * top, -0.25 + 0.35 * smooth(8.0 - y, 0, 6), -1.0 * ones], 1)
-        lift = 0.10 + 0.16 * top
-        reach: Floats = (4.2 + 1.5 * top) * (0.55 + 0.45 * hairline(root))
+        lift: Floats = 0.10 + 0.16 * top
+        reach = (4.2 + 1.5 * top) * (0.55 + 0.45 * hairline(root))
         rise, spread, clumping, wobble = 0.10, 0.14, 0.45, 0.025
     else:
         parted = smooth(x, -4.4, -2.0)[:, None]
@@ -110,8 +110,8 @@ def hair(rig: Rig) -> Strands:
         if look.hair.style == "tied":
             goal = _unit(np.array([0.0, 1.0, -7.5]) - here) * 1.2 - 0.5 * away * (off > 0.5)[:, None]
         heading = _unit(heading * 0.72 + goal * 0.28 + rng.normal(size=(count, 3)) * wobble)
-    t = np.linspace(0, 1, points)[None, :, None]
-    gather = clumping * t**1.2
+    along = np.linspace(0, 1, points)[None, :, None]
+    gather = clumping * along**1.2
     strands = strands * (1 - gather) + strands[leaders][clump] * gather
     return Strands(strands, np.linspace(1, 0.35, points)[None] * np.full((count, 1), 0.0066))
 

@@ -33,7 +33,6 @@ EYES: Final[dict[str, dict[str, float]]] = {
     "left": {"look_left": 0.10},
     "right": {"look_right": 0.09, "look_down": 0.03},
     "down": {"look_down": 0.12},
-    "brow": {"brow_up": 0.14},
 }
 
 
@@ -47,6 +46,7 @@ def mouths(stage: Stage, out: Path, samples: int, limit: int) -> None:
     folder = out / "mouth"
     folder.mkdir(parents=True, exist_ok=True)
     stage.pose({})
+    stage.hide("hair")  # measured: not one pixel of the crop changes, and a frame takes a fifth less
     started, done = time.monotonic(), 0
     for number, row in enumerate(wanted):
         path = folder / f"{number:05d}.png"
@@ -74,10 +74,10 @@ def stills(
         if path.exists():
             continue
         started = time.monotonic()
-        stage.hide(name == "background")
+        stage.hide(but="screen" if name == "background" else "")
         stage.pose(stage.rig.weights(articulation(**mouth)), eyes)
         stage.render(path, box, samples)
-        stage.hide(False)
+        stage.hide()
         log.info("still", name=name, seconds=round(time.monotonic() - started, 1))
 
 

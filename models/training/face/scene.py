@@ -303,11 +303,11 @@ class Stage:
         curves.data.attributes["position"].data.foreach_set("vector", _flat(points))
         curves.data.update_tag()
 
-    def hide(self, hidden: bool) -> None:
-        """Leave nothing but the background, or bring everything back."""
+    def hide(self, *names: str, but: str = "") -> None:
+        """Leave out these objects, or, with `but`, all but one; everything else comes back."""
         for thing in self.scene.objects:
-            if thing.type in ("MESH", "CURVES") and thing.name != "screen":
-                thing.hide_render = hidden
+            if thing.type in ("MESH", "CURVES"):
+                thing.hide_render = thing.name in names or but not in ("", thing.name)
 
     def render(self, path: Path, box: view.Box, samples: int) -> None:
         """Render a box of the frame to an 8-bit PNG, whole or not at all."""
