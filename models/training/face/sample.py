@@ -29,9 +29,16 @@ SPREAD: Final = np.array([1.0, 1.5, 1.0, 1.2, 1.0, 1.0, 0.6], np.float32)
 """How much each channel counts in the distance of two mouths: by how much of the picture it changes."""
 
 
-def held_out(count: int) -> npt.NDArray[np.bool_]:
-    """[count] which rows of a sample are for judging only."""
-    return np.asarray(np.arange(count) % TURN == TURN - 1)
+def held_out(count: int, judged_from: int, judged: int) -> npt.NDArray[np.bool_]:
+    """[count] which rows are for judging only: every fifth, and a block, so that a short run has enough."""
+    rows = np.arange(count)
+    block = (rows >= judged_from) & (rows < judged_from + judged)
+    return np.asarray((rows % TURN == TURN - 1) | block)
+
+
+def read_held_out(articulations: Path) -> npt.NDArray[np.bool_]:
+    """[count] of a sample that `main` wrote."""
+    return np.asarray(np.load(articulations.with_name("held_out.npy")), np.bool_)
 
 
 def read_phones(path: Path) -> list[Phone]:
@@ -55,8 +62,8 @@ def clamp(vectors: Vectors) -> Vectors:
     return np.clip(vectors, low, 1.0).astype(np.float32)
 
 
-def choose(train: Vectors, judge: Vectors, count: int, seed: int = 1) -> Vectors:
-    """[count, 7] in the order of rendering, from frames [t, 7] to train on and [u, 7] to judge by."""
+def choose(train: Vectors, judge: Vectors, judged: npt.NDArray[np.bool_], seed: int = 1) -> Vectors:
+    """[count, 7] in the order of rendering, from frames [t, 7] to train on and [u, 7] for rows held out."""
     rng = np.random.default_rng(seed)
     pool = train[rng.choice(len(train), min(len(train), 20000), replace=False)]
     # jitter, so that what a network makes of unseen voices lies inside what was rendered; closures stay exact
@@ -74,9 +81,9 @@ def choose(train: Vectors, judge: Vectors, count: int, seed: int = 1) -> Vectors
         chosen.append(vector)
         distance = np.minimum(distance, (((pool - vector) * SPREAD) ** 2).sum(1))
 
-    while len(chosen) < count:
-        turn = len(chosen) % TURN
-        if turn == TURN - 1:
+    for row, judging in enumerate(judged):
+        turn = row % TURN
+        if judging:
             chosen.append(judge[rng.integers(len(judge))])
         elif visemes:
             take(visemes.pop(0))
@@ -96,14 +103,18 @@ def main() -> None:
     parser.add_argument("speech", type=Path, help="a folder with *.phones.tsv")
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=1400)
+    parser.add_argument("--judged-from", type=int, default=500, help="where the block held out begins")
+    parser.add_argument("--judged", type=int, default=110, help="its length")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     paths = sorted(args.speech.glob("*.phones.tsv"))
     judged = paths[::6]
-    sample = choose(tracks([p for p in paths if p not in judged]), tracks(judged), args.count, args.seed)
+    rows = held_out(args.count, args.judged_from, args.judged)
+    sample = choose(tracks([p for p in paths if p not in judged]), tracks(judged), rows, args.seed)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.save(args.out, sample)
-    log.info("chosen", mouths=len(sample), utterances=len(paths), held_out=int(held_out(len(sample)).sum()))
+    np.save(args.out.with_name("held_out.npy"), rows)
+    log.info("chosen", mouths=len(sample), utterances=len(paths), held_out=int(rows.sum()))
 
 
 if __name__ == "__main__":
