@@ -73,8 +73,7 @@ def hair(rig: Rig) -> Strands:
     top = smooth(y, 8.2, 12.0)
     ones = np.ones(count)
     if look.hair.style == "tied":
-        part = np.tanh((x - 1.2) * 2.2)
-        flow = np.stack([part * 0.55 * top, -0.25 + 0.35 * smooth(8.0 - y, 0, 6), -1.0 * ones], 1)
+        flow = np.stack([0.10 * x * top, -0.25 + 0.35 * smooth(8.0 - y, 0, 6), -1.0 * ones], 1)
         lift: Floats = 0.10 + 0.16 * top
         reach = (4.2 + 1.5 * top) * (0.55 + 0.45 * hairline(root))
         rise, spread, clumping, wobble = 0.10, 0.14, 0.45, 0.025

@@ -83,6 +83,8 @@ class Look:
     rest: dict[str, float] = field(default_factory=dict)
     """Rig weights that are always on: the resting expression."""
     exposure: float = 0.25
+    aligned: bool = False
+    """Move and scale the head so that eyes and mouth are where the mean face has them."""
     seed: int = 7
 
 
@@ -132,4 +134,54 @@ DEFAULT: Final = Look(
     rest={"smile": 0.13},
 )
 
-LOOKS: Final = {look.name: look for look in (DEFAULT,)}
+AMARA: Final = Look(
+    name="amara",
+    title="Amara",
+    description="A woman with dark skin and hair tied back, in a green pullover, in warm evening light.",
+    identity={0: 1.25, 1: 0.35, 2: -0.95, 3: -0.3, 5: 0.4, 7: -0.3, 9: 0.3},
+    aligned=True,
+    skin=Skin(
+        base=(131, 92, 72),
+        flush=(130, 78, 64),
+        forehead=(141, 101, 78),
+        lid=(104, 66, 52),
+        under_eye=(102, 66, 56),
+        neck=(124, 83, 61),
+        lip=(142, 72, 70),
+        lip_inner=(122, 54, 58),
+        beard=(90, 60, 46),
+        beard_amount=0.0,
+        stubble=0.0,
+        spots=0.25,
+        gloss=0.53,
+    ),
+    hair=Hair(
+        style="tied",
+        colour=(26, 19, 16),
+        brow_colour=(24, 18, 15),
+        strands=90000,
+        brow_strands=1500,
+        brow_thickness=0.95,
+        brow_drop=0.22,
+        lash_radius=0.014,
+        lash_length=1.1,
+    ),
+    iris=((0.07, 0.032, 0.014), (0.045, 0.020, 0.010), (0.024, 0.012, 0.007)),
+    shirt=(40, 82, 68),
+    collar=1.2,
+    background=((196, 174, 148), (112, 92, 76)),
+    lights=(
+        Light((44, -58, 26), 36, 50000, (1, 0.90, 0.78)),
+        Light((-50, -60, 4), 60, 21000, (0.86, 0.92, 1)),
+        Light((0, -70, -42), 50, 7000, (1, 0.90, 0.80)),
+        Light((10, -96, 12), 6, 3200, (1, 0.95, 0.90)),
+        Light((-36, 44, 30), 30, 9000, (1, 0.86, 0.70)),
+        Light((40, 44, 20), 26, 9000, (1, 0.92, 0.84)),
+    ),
+    world=(0.85, 0.82, 0.80, 0.26),
+    rest={"smile": 0.22},
+    exposure=0.30,
+    seed=11,
+)
+
+LOOKS: Final = {look.name: look for look in (DEFAULT, AMARA)}

@@ -81,7 +81,14 @@ class Rig:
         mix = np.zeros_like(mean)
         for mode, weight in self.look.identity.items():
             mix += weight * self.ict.identities[mode]
-        return np.asarray(mean + (mix + mix[mirror] * flip) / 2)
+        mixed = mean + (mix + mix[mirror] * flip) / 2
+        if self.look.aligned:
+            heights = [(p[LANDMARKS[36:48], 1].mean(), p[LANDMARKS[60:68], 1].mean()) for p in (mean, mixed)]
+            (eyes, mouth), (its_eyes, its_mouth) = heights
+            size = (eyes - mouth) / (its_eyes - its_mouth)
+            forward = mean[LANDMARKS[48:60], 2].mean() - size * mixed[LANDMARKS[48:60], 2].mean()
+            mixed = mixed * size + np.array([0.0, eyes - size * its_eyes, forward])
+        return np.asarray(mixed)
 
     def _tongue_mask(self) -> Floats:
         """[n] bool: the tongue's vertices, which the kit keeps in one piece with the gums."""
