@@ -155,12 +155,18 @@ def fit(
     out: Path,
     minutes: float,
     *,
+    steps: int | None = None,
     batch: int = 8,
     rate: float = 3e-3,
     seed: int = 1,
     threads: int = 1,
 ) -> Path:
-    """Train for a while from `out/painter.pt`, if it is there; keeps the weights' running mean."""
+    """Train for a while from `out/painter.pt`, if it is there; keeps the weights' running mean.
+
+    It ends after so many minutes, or after `steps` batches where those are given: then it does the same
+    everywhere.
+    machine.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     vectors, crops, judged = read(renders)
@@ -184,7 +190,7 @@ def fit(
     started = time.monotonic()
     logged = started
     for step, rows in enumerate(_batches(len(x), min(batch, len(x)), np.random.default_rng(seed)), 1):
-        done = (time.monotonic() - started) / (60 * minutes)
+        done = step / (steps + 1) if steps else (time.monotonic() - started) / (60 * minutes)
         if done >= 1:
             break
         warm = min(1.0, step / 100)
@@ -304,6 +310,7 @@ def main() -> None:
     fitting.add_argument("renders", type=Path)
     fitting.add_argument("out", type=Path)
     fitting.add_argument("--minutes", type=float, default=20)
+    fitting.add_argument("--steps", type=int, help="instead of minutes, so that a second run gives the same")
     fitting.add_argument("--batch", type=int, default=8)
     fitting.add_argument("--rate", type=float, default=3e-3)
     fitting.add_argument("--threads", type=int, default=1, help="more than are free is slower than one")
@@ -316,7 +323,15 @@ def main() -> None:
     scoring.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.command == "fit":
-        fit(args.renders, args.out, args.minutes, batch=args.batch, rate=args.rate, threads=args.threads)
+        fit(
+            args.renders,
+            args.out,
+            args.minutes,
+            steps=args.steps,
+            batch=args.batch,
+            rate=args.rate,
+            threads=args.threads,
+        )
     elif args.command == "export":
         export(args.checkpoint, args.onnx)
     else:

@@ -1,0 +1,88 @@
+"""The painter: small enough to serve, learns from renders, and what is served is what was trained."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.articulation import CHANNELS, REST
+
+torch = pytest.importorskip("torch")
+onnxruntime = pytest.importorskip("onnxruntime")
+Image = pytest.importorskip("PIL.Image")
+
+from models.training import painter  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def renders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve crops of a dark slit that grows with the aperture."""
+    folder = tmp_path_factory.mktemp("renders")
+    (folder / "mouth").mkdir()
+    vectors = np.zeros((12, len(CHANNELS)), np.float32)
+    vectors[:, 1] = np.linspace(0, 1, 12)
+    for number, aperture in enumerate(vectors[:, 1]):
+        crop = np.full((160, 160, 3), (190, 140, 120), np.uint8)
+        half = round(30 * float(aperture))
+        crop[80 - half : 81 + half, 50:110] = 30
+        Image.fromarray(crop).save(folder / "mouth" / f"{number:05d}.png")
+    np.save(folder / "articulations.npy", vectors)
+    np.save(folder / "held_out.npy", np.arange(12) % 4 == 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(renders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("painter")
+    checkpoint = painter.fit(renders, out, 10, steps=30, batch=4)
+    painter.fit(renders, out, 10, steps=2, batch=4, rate=1e-5)  # resumes
+    painter.export(checkpoint, out / "painter.onnx")
+    return out / "painter.onnx"
+
+
+def run(path: Path, *vectors: tuple[float, ...]) -> painter.Pixels:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert [i.name for i in session.get_inputs()] == ["articulation"]
+    assert [o.name for o in session.get_outputs()] == ["pixels"]
+    return np.asarray(session.run(None, {"articulation": np.array(vectors, np.float32)})[0])
+
+
+def test_a_frame_costs_less_than_a_fifth_of_a_gflop() -> None:
+    assert painter.gflop() < 0.2
+
+
+def test_any_batch_gives_bytes_in_rows_columns_and_colours(served: Path) -> None:
+    for count in (1, 3):
+        pixels = run(served, *([REST] * count))
+        assert pixels.shape == (count, 160, 160, 3)
+        assert pixels.dtype == np.uint8
+
+
+def test_what_is_out_of_range_is_clamped(served: Path) -> None:
+    wild, full = run(served, (0, 9, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0, 0))
+    np.testing.assert_array_equal(wild, full)
+
+
+def test_it_opens_with_the_aperture(served: Path) -> None:
+    shut, wide = (
+        int((frame[40:120, 55:105] < 100).all(-1).sum()) for frame in run(served, REST, (0, 1, 0, 0, 0, 0, 0))
+    )
+    assert shut < wide
+
+
+def test_the_score_judges_what_was_held_out(served: Path, renders: Path) -> None:
+    result = painter.score(renders, served)
+    assert result["frames"] == 3
+    assert result["trained_on"] == 9
+    assert result["psnr"] > 15
+    json.dumps(result)
+
+
+def test_the_figures_are_the_literatures() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    b = np.clip(a.astype(int) + 5, 0, 255).astype(np.uint8)
+    np.testing.assert_allclose(painter.ssim(a, a), 1)
+    error = ((a.astype(float) - b) ** 2).mean((1, 2, 3))
+    np.testing.assert_allclose(painter.psnr(a, b), 20 * np.log10(255) - 10 * np.log10(error))
