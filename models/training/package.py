@@ -32,7 +32,7 @@ network.
 
 Geometry and expressions
     ICT-FaceKit, https://github.com/ICT-VGL/ICT-FaceKit, (c) 2020 USC Institute for Creative Technologies, MIT
-    licence (LICENSE beside this file). R. Li et al., "Learning Formation of Physically-Based Face Attributes",
+    licence (see LICENSE). R. Li et al., "Learning Formation of Physically-Based Face Attributes",
     CVPR 2020. The pictures in frames/ and painter.onnx are made from it by lipwire's models/training.
 
 Speech
@@ -117,8 +117,11 @@ def package(
     if articulator is not None:
         shutil.copyfile(articulator, out / "articulator.onnx")
         facts = json.loads(articulator.with_suffix(".json").read_text())
-    else:
+    elif (out / "manifest.json").is_file():
         facts = json.loads((out / "manifest.json").read_text())
+    else:
+        facts = {"front_end": "original", "lookahead_ms": 40}
+        log.warning("no articulator yet: package again with --articulator")
     (out / "LICENSE").write_text((Path(__file__).parent / "face" / "ICT-LICENSE.txt").read_text())
     (out / "NOTICE").write_text(NOTICE.format(title=look.title))
     described = manifest(out, look, facts)

@@ -19,6 +19,7 @@ import numpy as np
 import structlog
 
 from models.training.face import ict, identities, view
+from models.training.face.sample import read_held_out
 from models.training.face.scene import Stage
 from models.training.face.visemes import VISEMES, articulation
 
@@ -40,9 +41,10 @@ Pose = tuple[dict[str, float], dict[str, float]]
 """Channels of the mouth, weights of the eyes."""
 
 
-def mouths(stage: Stage, out: Path, samples: int, limit: int) -> None:
-    """The painter's training data."""
+def mouths(stage: Stage, out: Path, samples: int, limit: int, *, judged: bool = False) -> None:
+    """The painter's training data, the first `limit` rows; with `judged` only the rows held out."""
     wanted = np.load(out / "articulations.npy")[:limit]
+    held_out = read_held_out(out / "articulations.npy")
     folder = out / "mouth"
     folder.mkdir(parents=True, exist_ok=True)
     stage.pose({})
@@ -50,7 +52,7 @@ def mouths(stage: Stage, out: Path, samples: int, limit: int) -> None:
     started, done = time.monotonic(), 0
     for number, row in enumerate(wanted):
         path = folder / f"{number:05d}.png"
-        if path.exists():
+        if path.exists() or (judged and not held_out[number]):
             continue
         stage.pose(stage.rig.weights(row.tolist()), lids=False)
         stage.render(path, view.MOUTH_BOX, samples)
@@ -91,12 +93,13 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--limit", type=int, default=1_000_000)
     parser.add_argument("--only", default="", help="names of stills, with commas between")
+    parser.add_argument("--judged", action="store_true", help="only the mouths held out")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     stage = Stage(ict.load(args.ict), identities.LOOKS[args.look], args.threads)
     if args.what == "mouth":
-        mouths(stage, args.out, args.samples, args.limit)
+        mouths(stage, args.out, args.samples, args.limit, judged=args.judged)
         return
     visemes: dict[str, Pose] = {k: (v, {}) for k, v in VISEMES.items()}
     eyes: dict[str, Pose] = {k: ({}, v) for k, v in EYES.items()}
