@@ -1,0 +1,47 @@
+"""The fixed quantities of the audio path. They are the contract's, and nothing else may restate them."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ: Final = 24_000
+CHUNK_MS: Final = 40
+FRAME_RATE_HZ: Final = 25
+CHUNK_SAMPLES: Final = SAMPLE_RATE_HZ * CHUNK_MS // 1000  # 960
+WINDOW_CHUNKS: Final = 16
+WINDOW_SAMPLES: Final = WINDOW_CHUNKS * CHUNK_SAMPLES  # 15,360 = 640 ms
+HISTORY_CHUNKS: Final = 500  # 20 s a session
+LIVE_FRAME_IDS: Final = HISTORY_CHUNKS  # live frame ids cycle 0..499
+
+Samples = NDArray[np.float32]
+"""Mono audio, float32, nominally within [-1, 1]."""
+
+INT16_FULL_SCALE: Final = 32_768.0
+
+
+class InvalidSamplesError(ValueError):
+    """Samples that no microphone gives: not a number, or infinite."""
+
+
+def samples_from_float32(raw: bytes | memoryview) -> Samples:
+    """Read little-endian float32 samples; a view, not a copy.
+
+    Raises:
+        InvalidSamplesError: a sample is NaN or infinite.
+    """
+    samples = np.frombuffer(raw, dtype="<f4")
+    if not np.isfinite(samples).all():
+        raise InvalidSamplesError("the audio holds NaN or infinite samples; send finite float32 in [-1, 1]")
+    return samples
+
+
+def samples_from_int16(raw: bytes | memoryview) -> Samples:
+    """Read little-endian int16 samples and scale them to [-1, 1)."""
+    return np.frombuffer(raw, dtype="<i2").astype(np.float32) / np.float32(INT16_FULL_SCALE)
+
+
+def int16_from_samples(samples: Samples) -> bytes:
+    """Write samples as little-endian int16; what is louder than full scale is clipped."""
+    scaled = np.clip(np.rint(samples * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1)
+    return scaled.astype("<i2").tobytes()

@@ -1,0 +1,156 @@
+"""supervisor.toml as types: what it says is checked here, once, before anything starts."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Module = Annotated[str, msgspec.Meta(pattern=r"^[a-z_][a-z0-9_.]*$")]
+
+CONFIG_NAME: Final = "supervisor.toml"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text names file, key and reason."""
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class PipelineConfig(_Table):
+    """Promises and paces of the whole."""
+
+    speaker: str = "default"
+    speakers_dir: str | None = None  # None: the speakers that ship with the package
+    deadline_ms: Positive = 500
+    silence_threshold: Fraction = 0.01
+    heartbeat_ms: Positive = 200
+    heartbeat_timeout_ms: Positive = 1500
+    ready_timeout_s: Positive = 60
+    drain_s: NotNegative = 3
+
+
+class LimitsConfig(_Table):
+    """How much one machine takes on before it says no."""
+
+    sessions: Positive = 64
+    connections: Positive = 1500
+    message_bytes: Positive = 262_144
+    send_queue_frames: Positive = 8
+    requests_per_s: Positive = 100
+
+
+class RestartConfig(_Table):
+    """How a process that ended comes back."""
+
+    policy: Literal["always", "never"] = "always"
+    backoff_ms: Positive = 50  # before the first restart; doubles with each further one
+    backoff_max_ms: Positive = 5000
+    forgiven_after_s: Positive = 10  # of healthy running: the backoff starts over
+
+
+class ProcessConfig(_Table):
+    """One line of the machine: a module that receives, works and sends."""
+
+    module: Module
+    receives: Name
+    sends: tuple[Name, ...]
+    replicas: Positive = 1
+    threads: Positive = 1
+    cpus: tuple[int, ...] = ()  # cores it is bound to; empty: any
+    restart: RestartConfig = RestartConfig()
+
+
+class SocketConfig(_Table):
+    """One PUSH/PULL socket."""
+
+    high_water_mark: Positive = 128
+    linger_ms: NotNegative = 0
+
+
+class RingConfig(_Table):
+    """One ring, or one for each replica of its owner."""
+
+    owner: Name
+    slots: Positive
+    slot_bytes: Positive
+
+
+class Config(_Table):
+    """The whole file."""
+
+    pipeline: PipelineConfig = PipelineConfig()
+    limits: LimitsConfig = LimitsConfig()
+    process: dict[Name, ProcessConfig]
+    socket: dict[Name, SocketConfig]
+    ring: dict[Name, RingConfig]
+
+    def receiver_of(self, socket: str) -> tuple[str, ProcessConfig]:
+        """The process that binds `socket`."""
+        return next((name, process) for name, process in self.process.items() if process.receives == socket)
+
+
+def default_config_path() -> Path:
+    """supervisor.toml in the working folder, else the one beside the package."""
+    here = Path(CONFIG_NAME)
+    return here if here.exists() else Path(__file__).resolve().parent.parent / CONFIG_NAME
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration.
+
+    Raises:
+        ConfigError: unreadable, not TOML, an unknown key, a wrong type or value, or a name that refers to nothing.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give one with --config") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    try:
+        config = msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_readable(str(error))}") from None
+    for problem in _dangling_names(config):
+        raise ConfigError(f"{path}: {problem}")
+    return config
+
+
+def _readable(message: str) -> str:
+    """msgspec's "Expected `int` - at `$.ring[...].slots`" with the key first."""
+    reason, separator, where = message.partition(" - at ")
+    key = where.strip("`").removeprefix("$").removeprefix(".")
+    return f"{key}: {reason}" if separator else reason
+
+
+def _dangling_names(config: Config) -> list[str]:
+    problems = []
+    receivers: dict[str, str] = {}
+    for name, process in config.process.items():
+        problems += [
+            f"process.{name}: socket '{socket}' is not defined"
+            for socket in (process.receives, *process.sends)
+            if socket not in config.socket
+        ]
+        if process.receives in receivers:
+            problems.append(f"process.{name}.receives: '{process.receives}' is already bound by {receivers[process.receives]}")
+        receivers[process.receives] = name
+    problems += [
+        f"process.{name}.sends: nobody receives '{socket}'"
+        for name, process in config.process.items()
+        for socket in process.sends
+        if socket not in receivers
+    ]
+    problems += [
+        f"ring.{name}.owner: there is no process '{ring.owner}'"
+        for name, ring in config.ring.items()
+        if ring.owner not in config.process
+    ]
+    return problems

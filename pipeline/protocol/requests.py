@@ -1,0 +1,105 @@
+"""What a client can ask for: every message that the edge accepts becomes one of these types.
+
+Requests are answered one for one; chunks of a live stream each become a window and a frame.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, Samples
+
+PROTOCOL_VERSION: Final = 1
+WINDOW_BYTES_FLOAT32: Final = WINDOW_SAMPLES * 4  # 61,440
+WINDOW_BYTES_INT16: Final = WINDOW_SAMPLES * 2  # 30,720
+CHUNK_BYTES_FLOAT32: Final = CHUNK_SAMPLES * 4  # 3,840
+CHUNK_BYTES_INT16: Final = CHUNK_SAMPLES * 2  # 1,920
+
+
+class ReplyForm(StrEnum):
+    """How a request's answer is written: as its question was."""
+
+    JSON = "json"
+    BINARY = "binary"
+
+
+class WindowRequest(msgspec.Struct, frozen=True):
+    """One frame for one window of real audio, which is used whole."""
+
+    frame_id: int
+    samples: Samples  # (15360,)
+    form: ReplyForm
+    speaker: str | None = None
+
+
+class FeatureRequest(msgspec.Struct, frozen=True):
+    """One frame for row `frame_id` of the speaker's own precomputed features."""
+
+    frame_id: int
+    form: ReplyForm
+    speaker: str | None = None
+
+
+class AudioChunk(msgspec.Struct, frozen=True):
+    """The next 40 ms of a live stream. `frame_id` picks the base frame."""
+
+    frame_id: int
+    samples: Samples  # (960,)
+
+
+class Pace(StrEnum):
+    """What happens to a window that is still waiting when a newer one comes."""
+
+    LIVE = "live"  # it is dropped: the newest wins
+    LOSSLESS = "lossless"  # it is painted too: for rendering files, the client waits instead
+
+
+class View(StrEnum):
+    """What a live frame carries."""
+
+    FULL = "full"  # the whole frame
+    PATCH = "patch"  # the mouth only; base frames are sent once each and cached by the client
+
+
+class StartStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="start_stream"):
+    """Opens the live stream on this connection."""
+
+    version: int
+    speaker: str | None = None
+    pace: Pace = Pace.LIVE
+    view: View = View.FULL
+    silence_threshold: float | None = None
+    name: str | None = None
+
+
+class StopStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="stop_stream"):
+    """Ends the live stream; the connection stays open for requests."""
+
+
+class WatchSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="watch"):
+    """Receive another session's frames, found by the name it was started with."""
+
+    version: int
+    name: str
+    view: View = View.FULL
+
+
+class SwitchModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="switch_model"):
+    """Let another speaker speak from the next window on."""
+
+    speaker: str
+
+
+class ListModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="list_models"):
+    """Ask which speakers are installed."""
+
+
+class SubscribeStats(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="stats"):
+    """Receive the pipeline's per-stage latency once a second."""
+
+    enabled: bool = True
+
+
+Control = StartStream | StopStream | WatchSession | SwitchModel | ListModels | SubscribeStats
+Request = WindowRequest | FeatureRequest | AudioChunk | Control
