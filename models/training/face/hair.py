@@ -112,7 +112,20 @@ def hair(rig: Rig) -> Strands:
     along = np.linspace(0, 1, points)[None, :, None]
     gather = clumping * along**1.2
     strands = strands * (1 - gather) + strands[leaders][clump] * gather
-    return Strands(strands, np.linspace(1, 0.35, points)[None] * np.full((count, 1), 0.0066))
+    if look.hair.style == "tied":
+        strands = np.concatenate([strands, _bun(count // 6, points, rng)])
+    return Strands(strands, np.linspace(1, 0.35, points)[None] * np.full((len(strands), 1), 0.0066))
+
+
+def _bun(count: int, points: int, rng: np.random.Generator) -> Floats:
+    """[count, points, 3] arcs wound around an ellipsoid on the crown, most of them the same way."""
+    start = _unit(rng.normal(size=(count, 3)))
+    axis = _unit(np.array([0.25, 1.0, 0.35]) + rng.normal(size=(count, 3)) * 0.35)
+    along = _unit(np.cross(axis, start))
+    angle = (np.linspace(0, 1, points) * np.radians(130))[None, :, None]
+    arcs = start[:, None] * np.cos(angle) + along[:, None] * np.sin(angle)
+    depth = (1 - 0.12 * rng.random((count, 1, 1)) ** 2) * (1 + 0.03 * rng.normal(size=(count, 1, 1)))
+    return np.asarray(np.array([0.0, 15.6, -2.6]) + arcs * depth * np.array([3.3, 2.0, 2.5]))
 
 
 def brows(rig: Rig) -> tuple[Strands, Ints]:

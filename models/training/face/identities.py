@@ -83,6 +83,7 @@ class Look:
     rest: dict[str, float] = field(default_factory=dict)
     """Rig weights that are always on: the resting expression."""
     exposure: float = 0.25
+    earrings: bool = False
     aligned: bool = False
     """Move and scale the head so that eyes and mouth are where the mean face has them."""
     seed: int = 7
@@ -137,9 +138,10 @@ DEFAULT: Final = Look(
 AMARA: Final = Look(
     name="amara",
     title="Amara",
-    description="A woman with dark skin and hair tied back, in a green pullover, in warm evening light.",
+    description="A woman with dark skin, her hair in a bun, in a green pullover, in warm evening light.",
     identity={0: 1.25, 1: 0.35, 2: -0.95, 3: -0.3, 5: 0.4, 7: -0.3, 9: 0.3},
     aligned=True,
+    earrings=True,
     skin=Skin(
         base=(131, 92, 72),
         flush=(130, 78, 64),

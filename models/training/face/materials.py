@@ -257,6 +257,13 @@ def cloth(look: Look) -> Any:
     return s.material
 
 
+def gold() -> Any:
+    """Polished gold."""
+    s = Shader("gold")
+    s.set(Base_Color=rgba((0.85, 0.56, 0.22)), Metallic=1.0, Roughness=0.22)
+    return s.material
+
+
 def backdrop(image: Floats) -> Any:
     """A screen that shows an image [h, w, 3] of linear light as it is, unlit."""
     height, width = image.shape[:2]

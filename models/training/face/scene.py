@@ -18,6 +18,7 @@ from models.training.face.ict import (
     EYE_POLYGONS,
     GUM_POLYGONS,
     MUCOSA_POLYGONS,
+    OUTER_VERTICES,
     PUPIL_VERTICES,
     SKIN_POLYGONS,
     TEAR_POLYGONS,
@@ -65,6 +66,8 @@ class Stage:
         self._face()
         self._strands()
         self._shirt()
+        if look.earrings:
+            self._earrings()
         self._camera()
         for light in look.lights:
             self._light(light)
@@ -216,6 +219,19 @@ class Stage:
         solid = thing.modifiers.new("solid", "SOLIDIFY")
         solid.thickness, solid.offset = 0.35, 0
         thing.modifiers.new("subdivide", "SUBSURF").render_levels = 2
+
+    def _earrings(self) -> None:
+        """A small gold ball on each lobe: the lowest of the outermost points of the ear."""
+        skin = self.rig.neutral[: OUTER_VERTICES[1]]
+        gold = materials.gold()
+        for side in (-1, 1):
+            ear = skin[(side * skin[:, 0] > 6.9) & (np.abs(skin[:, 1]) < 3.5)]
+            lobe = ear[ear[:, 1].argmin()] + np.array([0.1 * side, -0.05, 0.25])
+            bpy.ops.mesh.primitive_uv_sphere_add(radius=0.30, location=to_blender(lobe).tolist())
+            ball = bpy.context.object
+            ball.name = f"earring{side}"
+            ball.data.materials.append(gold)
+            ball.data.polygons.foreach_set("use_smooth", np.ones(len(ball.data.polygons), bool))
 
     # ---- camera, light, settings -----------------------------------------
 
