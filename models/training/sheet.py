@@ -1,0 +1,73 @@
+"""A picture to judge a painter by: `python -m models.training.sheet RENDERS PAINTER.onnx OUT.jpg`.
+
+Every viseme, and below them mouths held out: each rendered, painted, and four times the difference.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import structlog
+
+from models.training.face.idle import read
+from models.training.face.sample import read_held_out
+from models.training.face.visemes import VISEMES, articulation
+from models.training.painter import Pixels
+
+log = structlog.get_logger()
+
+SCALE: Final = 1.5
+COLUMNS: Final = 6
+
+
+def cell(name: str, rendered: Pixels, painted: Pixels) -> Pixels:
+    """[3 h, w, 3] render, painting and four times their difference, one above the other, named."""
+    apart = np.clip(128 + 4 * (painted.astype(int) - rendered), 0, 255).astype(np.uint8)
+    tall = np.concatenate([rendered, painted, apart])
+    large = cv2.resize(tall, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_CUBIC)
+    cv2.putText(large, name, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.asarray(large, np.uint8)
+
+
+def sheet(renders: Path, painter: Path, held_out: int = COLUMNS) -> Pixels:
+    """The whole picture, RGB."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(painter), providers=["CPUExecutionProvider"])
+    wanted = np.load(renders / "articulations.npy")
+    judged = read_held_out(renders / "articulations.npy")
+    rows = []
+    for name, channels in VISEMES.items():
+        match = np.abs(wanted - np.array(articulation(**channels), np.float32)).max(1) < 1e-6
+        rows += [(name, int(row)) for row in np.flatnonzero(match & ~judged)[:1]]
+    there = [int(row) for row in np.flatnonzero(judged) if (renders / "mouth" / f"{row:05d}.png").is_file()]
+    lively = sorted(there, key=lambda row: -float(np.abs(wanted[row]).sum()))
+    rows += [(f"held out {row}", row) for row in lively[:: max(1, len(lively) // held_out)][:held_out]]
+    cells = []
+    for name, row in rows:
+        rendered = read(renders / "mouth" / f"{row:05d}.png").astype(np.uint8)
+        cells.append(cell(name, rendered, session.run(None, {"articulation": wanted[row : row + 1]})[0][0]))
+    while len(cells) % COLUMNS:
+        cells.append(np.zeros_like(cells[0]))
+    return np.concatenate([np.concatenate(cells[i : i + COLUMNS], 1) for i in range(0, len(cells), COLUMNS)])
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("renders", type=Path)
+    parser.add_argument("painter", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    picture = sheet(args.renders, args.painter)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(args.out), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    log.info("sheet", out=str(args.out), kilobytes=args.out.stat().st_size // 1024)
+
+
+if __name__ == "__main__":
+    main()
