@@ -17,9 +17,11 @@ _PUBLISH_HIGH_WATER_MARK: Final = 1000  # probes are worth less than the memory 
 
 
 class Outlet:
-    """PUSH to all replicas of the process that binds `socket`; one session always goes to the same replica."""
+    """PUSH to all replicas of the process that binds `socket`; a session always goes to the same one."""
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", instance: Instance, config: Config, socket: str) -> None:
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", instance: Instance, config: Config, socket: str
+    ) -> None:
         _, receiver = config.receiver_of(socket)
         self.socket = socket
         self._pushes = []

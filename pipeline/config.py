@@ -106,7 +106,8 @@ def load_config(path: Path) -> Config:
     """Read and check a configuration.
 
     Raises:
-        ConfigError: unreadable, not TOML, an unknown key, a wrong type or value, or a name that refers to nothing.
+        ConfigError: unreadable, not TOML, an unknown key, a wrong type or value, or a name that refers to
+            nothing.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -140,7 +141,8 @@ def _dangling_names(config: Config) -> list[str]:
             if socket not in config.socket
         ]
         if process.receives in receivers:
-            problems.append(f"process.{name}.receives: '{process.receives}' is already bound by {receivers[process.receives]}")
+            other = receivers[process.receives]
+            problems.append(f"process.{name}.receives: '{process.receives}' is already bound by {other}")
         receivers[process.receives] = name
     problems += [
         f"process.{name}.sends: nobody receives '{socket}'"

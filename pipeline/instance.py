@@ -74,7 +74,9 @@ class InstanceLock:
 
     def __init__(self) -> None:
         self.instance = Instance(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=SHARED_MEMORY)))
-        self._descriptor = os.open(self.instance.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(
+            self.instance.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def remove(self) -> None:

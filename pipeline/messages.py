@@ -1,10 +1,12 @@
 """Every header that travels between the processes, and nothing else defines one.
 
-Headers are msgpack arrays, tagged by their name and led by VERSION: both ends come from the same installation, so a
-foreign version is refused, never translated. Audio windows and pictures lie in rings; headers say where.
+Headers are msgpack arrays, tagged by their name and led by VERSION: both ends come from the same
+installation, so a foreign version is refused, never translated. Audio windows and pictures lie in rings;
+headers say where.
 
-    edge --Chunk, Upload, Lookup, Close--> ingest --Window, Lookup--> mel --Features--> infer --Mouth--> publish --Frame--> edge
-    any stage --Failed--> edge            every stage --Ready, Heartbeat--> supervisor            every stage --Probe--> anyone
+    edge --Chunk, Upload, Lookup, Close--> ingest --Window, Lookup--> mel --Features--> infer --Mouth-->
+        publish --Frame--> edge
+    any stage --Failed--> edge, --Ready, Heartbeat--> supervisor, --Probe--> anyone
 """
 
 from typing import Final

@@ -19,14 +19,14 @@ Sequences start at 1; sequence s lies in slot (s - 1) % slots. Only the writer c
     complete  s      s     payload of sequence s is whole       the writer, when the ring comes round
 
 A reader accepts sequence s where begin == end == s before *and* after it copied: then nothing was overwritten
-meanwhile (a sequence lock, Lameter 2005). On x86-64 stores become visible in program order, so no fence is needed; on
-weaker machines CPython's own locking between these steps gives more fences than the protocol needs.
+meanwhile (a sequence lock, Lameter 2005). On x86-64 stores become visible in program order, so no fence is
+needed; on weaker machines CPython's own locking between these steps gives more fences than the protocol needs.
 
-`generation` counts the writers that have owned the ring: a restarted stage raises it and goes on at `next`, so what its
-predecessor had finished stays readable and what it left half-written is never read.
+`generation` counts the writers that have owned the ring: a restarted stage raises it and goes on at `next`, so
+what its predecessor had finished stays readable and what it left half-written is never read.
 
-The memory is a file in /dev/shm, not multiprocessing.shared_memory: until 3.13 that one registers every ring that a
-process merely *attaches* with a resource tracker, which unlinks it when that process ends.
+The memory is a file in /dev/shm, not multiprocessing.shared_memory: until 3.13 that one registers every ring
+that a process merely *attaches* with a resource tracker, which unlinks it when that process ends.
 """
 
 import mmap
@@ -187,5 +187,6 @@ class RingReader(_Mapped):
         begin, end, generation, length = _SLOT.unpack_from(self._memory, at)
         if (begin, end, generation, length) != (ref.sequence, ref.sequence, ref.generation, ref.length):
             raise OverwrittenError(
-                f"ring {self.name}: sequence {ref.sequence} was overwritten; the slot holds {begin} ({end} complete)"
+                f"ring {self.name}: sequence {ref.sequence} was overwritten; "
+                f"the slot holds {begin} ({end} complete)"
             )

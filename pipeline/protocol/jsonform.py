@@ -66,14 +66,15 @@ def decode(text: str | bytes) -> WindowRequest | FeatureRequest | Control:
     """Read one JSON message.
 
     Raises:
-        ProtocolError: INVALID_JSON, UNKNOWN_ACTION, INVALID_REQUEST, INVALID_FRAME_ID, INVALID_BASE64, INVALID_LENGTH
-            or INVALID_SAMPLES.
+        ProtocolError: INVALID_JSON, UNKNOWN_ACTION, INVALID_REQUEST, INVALID_FRAME_ID, INVALID_BASE64,
+            INVALID_LENGTH or INVALID_SAMPLES.
     """
     try:
         head = msgspec.json.decode(text, type=_Action)
     except msgspec.ValidationError as error:
         raise ProtocolError(
-            ErrorCode.INVALID_REQUEST, f"{error}; a message is an object with an 'action' and, if any, an integer 'frame_id'"
+            ErrorCode.INVALID_REQUEST,
+            f"{error}; a message is an object with an 'action' and, if any, an integer 'frame_id'",
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(ErrorCode.INVALID_JSON, f"the text is not JSON: {error}") from None
@@ -82,7 +83,9 @@ def decode(text: str | bytes) -> WindowRequest | FeatureRequest | Control:
     if head.action not in _CONTROLS:
         known = ", ".join((GENERATE_FRAME, *_CONTROLS))
         raise ProtocolError(
-            ErrorCode.UNKNOWN_ACTION, f"the action {head.action[:40]!r} is not known; known are {known}", head.frame_id
+            ErrorCode.UNKNOWN_ACTION,
+            f"the action {head.action[:40]!r} is not known; known are {known}",
+            head.frame_id,
         )
     try:
         control: Control = msgspec.json.decode(text, type=_CONTROLS[head.action])
@@ -103,14 +106,16 @@ def _decode_generate_frame(text: str | bytes, frame_id: int) -> WindowRequest | 
     try:
         raw = base64.b64decode(request.audio_data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ProtocolError(ErrorCode.INVALID_BASE64, f"audio_data is not base64: {error}", frame_id) from None
+        raise ProtocolError(
+            ErrorCode.INVALID_BASE64, f"audio_data is not base64: {error}", frame_id
+        ) from None
     if len(raw) == WINDOW_BYTES_INT16:
         return WindowRequest(frame_id, samples_from_int16(raw), ReplyForm.JSON, request.speaker)
     if len(raw) != WINDOW_BYTES_FLOAT32:
         raise ProtocolError(
             ErrorCode.INVALID_LENGTH,
-            f"audio_data decodes to {len(raw)} bytes; accepted are {WINDOW_BYTES_FLOAT32} (15,360 float32 samples) "
-            f"and {WINDOW_BYTES_INT16} (15,360 int16 samples)",
+            f"audio_data decodes to {len(raw)} bytes; accepted are {WINDOW_BYTES_FLOAT32} "
+            f"(15,360 float32 samples) and {WINDOW_BYTES_INT16} (15,360 int16 samples)",
             frame_id,
         )
     try:

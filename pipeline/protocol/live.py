@@ -28,7 +28,8 @@ class FrameMeta(msgspec.Struct, omit_defaults=True, kw_only=True):
 
     Attributes:
         chunk: which chunk of the stream caused it, counted from 0.
-        audio_ms: the moment of the sound that the mouth shows, from the stream's start: chunk end minus lookahead.
+        audio_ms: the moment of the sound that the mouth shows, from the stream's start: chunk end minus
+            lookahead.
         server_ms: from the chunk's arrival at the edge to the frame's departure.
         dropped: chunks of this stream so far that got no frame, whatever the cause.
         level: the contract's audio level of the newest chunk, 0..1.
@@ -135,22 +136,29 @@ def decode_binary(message: BinaryMessage, *, streaming: bool) -> WindowRequest |
     """Read a client's binary message.
 
     Raises:
-        ProtocolError: INVALID_TYPE, INVALID_LENGTH, INVALID_SAMPLES, or NOT_NEGOTIATED for a chunk before start_stream.
+        ProtocolError: INVALID_TYPE, INVALID_LENGTH, INVALID_SAMPLES, or NOT_NEGOTIATED for a chunk before
+            start_stream.
     """
     kind, frame_id, payload = message
     try:
         if kind is BinaryType.AUDIO_REQUEST:
             if len(payload) != WINDOW_BYTES_FLOAT32:
-                raise _length_error(len(payload), f"{WINDOW_BYTES_FLOAT32} (15,360 float32 samples)", frame_id)
+                raise _length_error(
+                    len(payload), f"{WINDOW_BYTES_FLOAT32} (15,360 float32 samples)", frame_id
+                )
             return WindowRequest(frame_id, samples_from_float32(payload), ReplyForm.BINARY)
         if kind is BinaryType.AUDIO_CHUNK:
             if not streaming:
-                raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before audio chunks", frame_id)
+                raise ProtocolError(
+                    ErrorCode.NOT_NEGOTIATED, "send start_stream before audio chunks", frame_id
+                )
             if len(payload) == CHUNK_BYTES_INT16:
                 return AudioChunk(frame_id, samples_from_int16(payload))
             if len(payload) == CHUNK_BYTES_FLOAT32:
                 return AudioChunk(frame_id, samples_from_float32(payload))
-            lengths = f"{CHUNK_BYTES_INT16} (960 int16 samples) and {CHUNK_BYTES_FLOAT32} (960 float32 samples)"
+            lengths = (
+                f"{CHUNK_BYTES_INT16} (960 int16 samples) and {CHUNK_BYTES_FLOAT32} (960 float32 samples)"
+            )
             raise _length_error(len(payload), lengths, frame_id)
     except InvalidSamplesError as error:
         raise ProtocolError(ErrorCode.INVALID_SAMPLES, str(error), frame_id) from None
