@@ -165,7 +165,6 @@ def fit(
 
     It ends after so many minutes, or after `steps` batches where those are given: then it does the same
     everywhere.
-    machine.
     """
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
