@@ -35,7 +35,7 @@ def renders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(renders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("painter")
-    checkpoint = painter.fit(renders, out, 10, steps=40, batch=4, rate=1e-2)
+    checkpoint = painter.fit(renders, out, 10, steps=40, batch=4, rate=3e-2)
     painter.fit(renders, out, 10, steps=2, batch=4, rate=1e-5)  # resumes
     painter.export(checkpoint, out / "painter.onnx")
     return out / "painter.onnx"
