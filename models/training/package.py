@@ -75,7 +75,7 @@ def manifest(out: Path, look: Look, articulator: dict[str, Any]) -> dict[str, An
         for path in sorted(out.rglob("*"))
         if path.is_file() and path.name != "manifest.json"
     }
-    return {
+    described = {
         "format": FORMAT,
         "name": look.name,
         "title": look.title,
@@ -98,6 +98,9 @@ def manifest(out: Path, look: Look, articulator: dict[str, Any]) -> dict[str, An
         },
         "files": files,
     }
+    if "features.npy" in files:
+        described["features"] = "features.npy"  # the speaker's own, for the original's test mode
+    return described
 
 
 def package(
