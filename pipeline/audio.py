@@ -43,5 +43,5 @@ def samples_from_int16(raw: bytes | memoryview) -> Samples:
 
 def int16_from_samples(samples: Samples) -> bytes:
     """Write samples as little-endian int16; what is louder than full scale is clipped."""
-    scaled = np.clip(np.rint(samples * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1)
+    scaled: Samples = np.clip(np.rint(samples * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1)
     return scaled.astype("<i2").tobytes()

@@ -76,7 +76,7 @@ class Inlet:
 
     def take(self) -> list[Message]:
         """Everything that has arrived, without waiting."""
-        received = []
+        received: list[Message] = []
         while True:
             try:
                 received.append(messages.decode_message(self.pull.recv(zmq.NOBLOCK)))
@@ -108,7 +108,7 @@ class ControlInlet:
         self.pull.bind(instance.endpoint(CONTROL_SOCKET))
 
     def take(self) -> list[Report]:
-        received = []
+        received: list[Report] = []
         while True:
             try:
                 received.append(messages.decode_report(self.pull.recv(zmq.NOBLOCK)))
@@ -153,7 +153,7 @@ class NoticeInlet:
         self.sub.connect(instance.endpoint(socket))
 
     def take(self) -> list[Probe | Status]:
-        received = []
+        received: list[Probe | Status] = []
         while True:
             try:
                 _, raw = self.sub.recv_multipart(zmq.NOBLOCK)

@@ -1,8 +1,10 @@
 """supervisor.toml as types: what it says is checked here, once, before anything starts."""
 
+import importlib.util
+import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
@@ -11,6 +13,9 @@ NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Module = Annotated[str, msgspec.Meta(pattern=r"^[a-z_][a-z0-9_.]*$")]
+
+RestartPolicy = Literal["always", "never"]
+RESTART_POLICIES: Final[tuple[str, ...]] = get_args(RestartPolicy)
 
 CONFIG_NAME: Final = "supervisor.toml"
 
@@ -23,7 +28,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     pass
 
 
-class PipelineConfig(_Table):
+class PipelineConfig(_Table, frozen=True, kw_only=True):
     """Promises and paces of the whole."""
 
     speaker: str = "default"
@@ -36,7 +41,7 @@ class PipelineConfig(_Table):
     drain_s: NotNegative = 3
 
 
-class LimitsConfig(_Table):
+class LimitsConfig(_Table, frozen=True, kw_only=True):
     """How much one machine takes on before it says no."""
 
     sessions: Positive = 64
@@ -46,16 +51,16 @@ class LimitsConfig(_Table):
     requests_per_s: Positive = 100
 
 
-class RestartConfig(_Table):
+class RestartConfig(_Table, frozen=True, kw_only=True):
     """How a process that ended comes back."""
 
-    policy: Literal["always", "never"] = "always"
+    policy: RestartPolicy = "always"
     backoff_ms: Positive = 50  # before the first restart; doubles with each further one
     backoff_max_ms: Positive = 5000
     forgiven_after_s: Positive = 10  # of healthy running: the backoff starts over
 
 
-class ProcessConfig(_Table):
+class ProcessConfig(_Table, frozen=True, kw_only=True):
     """One line of the machine: a module that receives, works and sends."""
 
     module: Module
@@ -67,14 +72,14 @@ class ProcessConfig(_Table):
     restart: RestartConfig = RestartConfig()
 
 
-class SocketConfig(_Table):
+class SocketConfig(_Table, frozen=True, kw_only=True):
     """One PUSH/PULL socket."""
 
     high_water_mark: Positive = 128
     linger_ms: NotNegative = 0
 
 
-class RingConfig(_Table):
+class RingConfig(_Table, frozen=True, kw_only=True):
     """One ring, or one for each replica of its owner."""
 
     owner: Name
@@ -82,7 +87,7 @@ class RingConfig(_Table):
     slot_bytes: Positive
 
 
-class Config(_Table):
+class Config(_Table, frozen=True, kw_only=True):
     """The whole file."""
 
     pipeline: PipelineConfig = PipelineConfig()
@@ -94,6 +99,9 @@ class Config(_Table):
     def receiver_of(self, socket: str) -> tuple[str, ProcessConfig]:
         """The process that binds `socket`."""
         return next((name, process) for name, process in self.process.items() if process.receives == socket)
+
+
+_SECTIONS: Final = {"process": ProcessConfig, "socket": SocketConfig, "ring": RingConfig}
 
 
 def default_config_path() -> Path:
@@ -118,17 +126,66 @@ def load_config(path: Path) -> Config:
     try:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_readable(str(error))}") from None
-    for problem in _dangling_names(config):
+        raise ConfigError(f"{path}: {_located(table, error)}") from None
+    for problem in (*_dangling_names(config), *_unusable_values(config)):
         raise ConfigError(f"{path}: {problem}")
     return config
 
 
-def _readable(message: str) -> str:
-    """msgspec's "Expected `int` - at `$.ring[...].slots`" with the key first."""
-    reason, separator, where = message.partition(" - at ")
-    key = where.strip("`").removeprefix("$").removeprefix(".")
-    return f"{key}: {reason}" if separator else reason
+def _located(table: dict[str, object], error: msgspec.ValidationError) -> str:
+    """The key and what is wrong with it. msgspec says `ring[...]`; here the ring has its name."""
+    for section, kind in _SECTIONS.items():
+        entries = table.get(section)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            try:
+                msgspec.convert(name, Name)
+            except msgspec.ValidationError:
+                return f"{section}.{name}: a name is made of lower-case letters, digits, _ and -, at most 32"
+            try:
+                msgspec.convert(entry, kind)
+            except msgspec.ValidationError as entry_error:
+                return _readable(str(entry_error), f"{section}.{name}")
+    return _readable(str(error))
+
+
+def _readable(message: str, within: str = "") -> str:
+    """msgspec's "Expected `int`, got `str` - at `$.slots`" with the key first."""
+    reason, _, where = message.partition(" - at ")
+    parts = [within, where.strip("`").removeprefix("$").removeprefix(".")]
+    for phrase, plain in (
+        ("Object contains unknown field ", "there is no such key"),
+        ("Object missing required field ", "this key is missing"),
+    ):
+        if reason.startswith(phrase):
+            parts.append(reason.removeprefix(phrase).strip("`"))
+            reason = plain
+    if reason.startswith("Invalid enum value"):
+        reason += f"; it is one of {', '.join(RESTART_POLICIES)}"
+    return f"{'.'.join(part for part in parts if part)}: {reason}"
+
+
+def _unusable_values(config: Config) -> list[str]:
+    problems = []
+    pace = config.pipeline
+    if pace.heartbeat_timeout_ms <= pace.heartbeat_ms:
+        problems.append(
+            f"pipeline.heartbeat_timeout_ms: {pace.heartbeat_timeout_ms} is not longer than heartbeat_ms, "
+            f"{pace.heartbeat_ms}: every stage would be restarted for ever"
+        )
+    cores = os.sched_getaffinity(0)
+    for name, process in config.process.items():
+        try:
+            found = importlib.util.find_spec(process.module)
+        except (ModuleNotFoundError, ValueError):  # ValueError: as of `a..b`
+            found = None
+        if found is None:
+            problems.append(f"process.{name}.module: there is no module '{process.module}'")
+        if not cores.issuperset(process.cpus):
+            missing = sorted(set(process.cpus) - cores)
+            problems.append(
+                f"process.{name}.cpus: this machine lends no core {missing}, only {sorted(cores)}"
+            )
+    return problems
 
 
 def _dangling_names(config: Config) -> list[str]:
@@ -136,8 +193,9 @@ def _dangling_names(config: Config) -> list[str]:
     receivers: dict[str, str] = {}
     for name, process in config.process.items():
         problems += [
-            f"process.{name}: socket '{socket}' is not defined"
-            for socket in (process.receives, *process.sends)
+            f"process.{name}.{key}: socket '{socket}' is not defined"
+            for key, sockets in (("receives", (process.receives,)), ("sends", process.sends))
+            for socket in sockets
             if socket not in config.socket
         ]
         if process.receives in receivers:
@@ -149,6 +207,9 @@ def _dangling_names(config: Config) -> list[str]:
         for name, process in config.process.items()
         for socket in process.sends
         if socket not in receivers
+    ]
+    problems += [
+        f"socket.{socket}: nobody receives from it" for socket in config.socket if socket not in receivers
     ]
     problems += [
         f"ring.{name}.owner: there is no process '{ring.owner}'"

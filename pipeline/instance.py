@@ -2,7 +2,7 @@
 
 Everything an instance makes lies in /dev/shm/lipwire-XXXXXXXX/, which only its owner can open:
 
-    lock          held (flock) by the supervisor for as long as it lives, however it dies
+    lock          held (flock) by the supervisor for as long as it lives, however it dies; removed last
     config.json   the checked configuration and the command line's choices
     ring.NAME.N   one shared-memory ring
     sock.NAME.N   one ZeroMQ ipc socket
@@ -10,9 +10,9 @@ Everything an instance makes lies in /dev/shm/lipwire-XXXXXXXX/, which only its 
 So whether an instance is dead is a question for the kernel, not for a guess about process ids.
 """
 
+import contextlib
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -26,6 +26,7 @@ from pipeline.ring import create_ring
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, mode 0700
 _PREFIX: Final = "lipwire-"
+_LOCK: Final = "lock"
 
 log = structlog.get_logger()
 
@@ -73,35 +74,84 @@ class InstanceLock:
     """Owns an instance's folder: makes it, holds its lock, removes it."""
 
     def __init__(self) -> None:
-        self.instance = Instance(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=SHARED_MEMORY)))
-        self._descriptor = os.open(
-            self.instance.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while (made := self._try_to_make()) is None:
+            pass
+        self.instance, self._descriptor = made
+
+    @staticmethod
+    def _try_to_make() -> tuple[Instance, int] | None:
+        """None if another start took the folder for a dead one's in the instant before it was locked."""
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=SHARED_MEMORY))
+        lock = folder / _LOCK
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(lock.stat(), os.fstat(descriptor)):
+                return Instance(folder), descriptor
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(descriptor)
+        return None
 
     def remove(self) -> None:
-        shutil.rmtree(self.instance.folder, ignore_errors=True)
-        os.close(self._descriptor)
+        try:
+            _remove_folder(self.instance.folder)
+        except OSError as error:
+            log.warning("could not remove the instance", folder=str(self.instance.folder), reason=str(error))
+        finally:
+            os.close(self._descriptor)
+
+
+def _remove_folder(folder: Path) -> None:
+    """The lock goes last, so that a removal cut short is finished by the next start."""
+    for path in folder.iterdir():
+        if path.name != _LOCK:
+            path.unlink(missing_ok=True)
+    (folder / _LOCK).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def remove_dead_instances() -> list[Path]:
     """Clean up after supervisors that were killed with -9: folders of this user whose lock nobody holds."""
     removed = []
     for folder in SHARED_MEMORY.glob(f"{_PREFIX}*"):
-        try:
-            status = folder.lstat()
-            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-                continue
-            descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # just being made, or just being removed
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+        status = _lstat(folder)
+        if status is None or not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+            continue
+        if _remove_if_dead(folder):
             removed.append(folder)
             log.warning("removed what a dead instance left", folder=str(folder))
-        except BlockingIOError:
-            pass  # alive
-        finally:
-            os.close(descriptor)
     return removed
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+
+
+def _remove_if_dead(folder: Path) -> bool:
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        # If empty: its maker died before locking it, or is about to and will make another.
+        # If not: no instance of ours, and none of our business.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+            return True
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove_folder(folder)
+    except BlockingIOError:
+        return False  # alive
+    except OSError as error:
+        log.warning("could not remove a dead instance", folder=str(folder), reason=str(error))
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -194,9 +194,9 @@ class VersionError(Exception):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_message = msgspec.msgpack.Decoder(Message)
-_report = msgspec.msgpack.Decoder(Report)
-_notice = msgspec.msgpack.Decoder(Probe | Status)
+_message: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+_report: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
+_notice: msgspec.msgpack.Decoder[Probe | Status] = msgspec.msgpack.Decoder(Probe | Status)
 _PREFIX: Final = bytes([VERSION])
 
 

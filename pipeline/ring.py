@@ -20,10 +20,13 @@ Sequences start at 1; sequence s lies in slot (s - 1) % slots. Only the writer c
 
 A reader accepts sequence s where begin == end == s before *and* after it copied: then nothing was overwritten
 meanwhile (a sequence lock, Lameter 2005). On x86-64 stores become visible in program order, so no fence is
-needed; on weaker machines CPython's own locking between these steps gives more fences than the protocol needs.
+needed; on weaker machines CPython's own locking between these steps has more fences than the protocol needs.
 
-`generation` counts the writers that have owned the ring: a restarted stage raises it and goes on at `next`, so
-what its predecessor had finished stays readable and what it left half-written is never read.
+`generation` counts the writers that have owned the ring: a restarted stage raises it and goes on at `next`,
+so what its predecessor had finished stays readable and what it left half-written is never read.
+
+Every field is written as one aligned 64-bit word (struct.pack_into would zero it first and then write byte by
+byte), so that a writer killed between any two instructions leaves no half-written field either.
 
 The memory is a file in /dev/shm, not multiprocessing.shared_memory: until 3.13 that one registers every ring
 that a process merely *attaches* with a resource tracker, which unlinks it when that process ends.
@@ -32,6 +35,7 @@ that a process merely *attaches* with a resource tracker, which unlinks it when 
 import mmap
 import os
 import struct
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -40,12 +44,14 @@ import msgspec
 
 _MAGIC: Final = 0x4C49_5057_4952_4531  # "LIPWIRE1"
 _RING: Final = struct.Struct("<QIIIIQ")
-_SLOT: Final = struct.Struct("<QQII")
-_U64: Final = struct.Struct("<Q")
-_U32: Final = struct.Struct("<I")
 _ALIGN: Final = 64
-_GENERATION_AT: Final = 16
-_NEXT_AT: Final = 24
+_WORD: Final = 8
+_LOW_HALF: Final = 0xFFFF_FFFF
+# Words from the start of the ring, and from the start of a slot.
+_GENERATION_WORD: Final = 2
+_NEXT_WORD: Final = 3
+_BEGIN, _END, _GENERATION_AND_LENGTH = 0, 1, 2
+_HALF_BITS: Final = 32
 
 
 class RingError(Exception):
@@ -74,7 +80,7 @@ def create_ring(path: Path, slots: int, slot_bytes: int) -> None:
 
     Raises:
         FileExistsError: there is one already.
-        OSError: no room in shared memory.
+        OSError: no room in shared memory; nothing is left of the attempt.
     """
     size = _ALIGN + slots * (_ALIGN + _aligned(slot_bytes))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -82,6 +88,9 @@ def create_ring(path: Path, slots: int, slot_bytes: int) -> None:
         # Reserved now: a full /dev/shm is an error here and not a SIGBUS at the first write.
         os.posix_fallocate(descriptor, 0, size)
         os.pwrite(descriptor, _RING.pack(_MAGIC, slots, slot_bytes, 0, 0, 1), 0)
+    except BaseException:
+        path.unlink()
+        raise
     finally:
         os.close(descriptor)
 
@@ -90,6 +99,8 @@ class _Mapped:
     """A ring's file in this process's memory."""
 
     def __init__(self, path: Path, *, write: bool) -> None:
+        if sys.byteorder != "little":  # pragma: no cover - no such machine at hand
+            raise RingError("rings need a little-endian machine")
         self.name = path.name
         try:
             descriptor = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
@@ -104,16 +115,21 @@ class _Mapped:
             os.close(descriptor)
         if len(self._memory) < _ALIGN:
             raise RingError(f"{path}: {len(self._memory)} bytes, not a ring")
-        magic, self.slots, self.slot_bytes, _, _, _ = _RING.unpack_from(self._memory)
+        magic, slots, slot_bytes, *_ = _RING.unpack_from(self._memory)
+        self.slots = int(slots)
+        self.slot_bytes = int(slot_bytes)
         self._stride = _ALIGN + _aligned(self.slot_bytes)
-        if magic != _MAGIC or len(self._memory) < _ALIGN + self.slots * self._stride:
+        size = _ALIGN + self.slots * self._stride
+        if magic != _MAGIC or self.slots < 1 or len(self._memory) < size:
             raise RingError(f"{path}: not a ring of this version, or cut short")
-        self._view = memoryview(self._memory)
+        self._view = memoryview(self._memory)[:size]
+        self._words = self._view.cast("Q")
 
     def _slot_at(self, sequence: int) -> int:
         return _ALIGN + (sequence - 1) % self.slots * self._stride
 
     def close(self) -> None:
+        self._words.release()
         self._view.release()
         self._memory.close()
 
@@ -135,13 +151,12 @@ class RingWriter(_Mapped):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, write=True)
-        (generation,) = _U32.unpack_from(self._memory, _GENERATION_AT)
-        self.generation = (generation + 1) & 0xFFFF_FFFF
-        _U32.pack_into(self._memory, _GENERATION_AT, self.generation)
-        (self._next,) = _U64.unpack_from(self._memory, _NEXT_AT)
+        self.generation = (self._words[_GENERATION_WORD] + 1) & _LOW_HALF
+        self._words[_GENERATION_WORD] = self.generation
+        self._next = self._words[_NEXT_WORD]
 
     def write(self, payload: bytes | memoryview) -> SlotRef:
-        """Copy `payload` (at most slot_bytes) into the next slot.
+        """Copy `payload` (at most slot_bytes, C-contiguous) into the next slot.
 
         Raises:
             ValueError: the payload is larger than a slot.
@@ -151,13 +166,15 @@ class RingWriter(_Mapped):
             raise ValueError(f"ring {self.name}: {length} bytes do not fit a slot of {self.slot_bytes}")
         sequence = self._next
         at = self._slot_at(sequence)
-        self._next = sequence + 1
-        _U64.pack_into(self._memory, _NEXT_AT, self._next)
-        _U64.pack_into(self._memory, at, sequence)
-        _SLOT.pack_into(self._memory, at, sequence, 0, self.generation, length)
-        start = at + _ALIGN
-        self._view[start : start + length] = payload if isinstance(payload, bytes) else payload.cast("B")
-        _U64.pack_into(self._memory, at + _U64.size, sequence)
+        word = at // _WORD
+        self._next = self._words[_NEXT_WORD] = sequence + 1
+        self._words[word + _BEGIN] = sequence
+        self._words[word + _END] = 0
+        self._words[word + _GENERATION_AND_LENGTH] = self.generation | length << _HALF_BITS
+        if length:  # a view of nothing cannot be cast
+            start = at + _ALIGN
+            self._view[start : start + length] = payload if isinstance(payload, bytes) else payload.cast("B")
+        self._words[word + _END] = sequence
         return SlotRef(self.name, sequence, self.generation, length)
 
 
@@ -184,8 +201,9 @@ class RingReader(_Mapped):
         return payload
 
     def _check(self, at: int, ref: SlotRef) -> None:
-        begin, end, generation, length = _SLOT.unpack_from(self._memory, at)
-        if (begin, end, generation, length) != (ref.sequence, ref.sequence, ref.generation, ref.length):
+        begin, end, generation_and_length = self._words[at // _WORD : at // _WORD + 3]
+        whole = begin == end == ref.sequence > 0
+        if not whole or generation_and_length != ref.generation | ref.length << _HALF_BITS:
             raise OverwrittenError(
                 f"ring {self.name}: sequence {ref.sequence} was overwritten; "
                 f"the slot holds {begin} ({end} complete)"
