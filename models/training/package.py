@@ -37,7 +37,9 @@ Geometry and expressions
 
 Speech
     articulator.onnx was trained on, and the rendered mouths were chosen along, the LibriSpeech ASR corpus,
-    https://www.openslr.org/12, CC BY 4.0, V. Panayotov, G. Chen, D. Povey, S. Khudanpur, 2015.
+    V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015, https://www.openslr.org/12, CC BY 4.0,
+    https://creativecommons.org/licenses/by/4.0/. Changed: degraded by noise, rooms and codecs, and aligned with
+    phones. The networks contain no recording.
 """
 
 
@@ -82,7 +84,7 @@ def manifest(out: Path, look: Look, articulator: dict[str, Any]) -> dict[str, An
         "description": look.description,
         "licence": LICENCE,
         "front_end": articulator["front_end"],
-        "lookahead_ms": articulator["lookahead_ms"],
+        "lookahead_ms": round(articulator["lookahead_ms"]),
         "channels": list(CHANNELS),
         "rest": list(REST),
         "articulator": "articulator.onnx",
@@ -143,7 +145,7 @@ def main() -> None:
     parser.add_argument("--renders", type=Path, help="what models.training.face.render wrote")
     parser.add_argument("--painter", type=Path, help="what models.training.painter exported")
     parser.add_argument("--articulator", type=Path, help="the .onnx, with its .json beside it")
-    parser.add_argument("--quality", type=int, default=88, help="of the frames' JPEG")
+    parser.add_argument("--quality", type=int, default=86, help="of the frames' JPEG")
     args = parser.parse_args()
     package(
         args.renders,
