@@ -137,9 +137,7 @@ def package(
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--look", default="default", choices=sorted(LOOKS))
     parser.add_argument("--renders", type=Path, help="what models.training.face.render wrote")

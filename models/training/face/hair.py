@@ -38,11 +38,7 @@ def hairline(points: Floats) -> Floats:
     """[n] 0..1 how densely hair grows at points of the scalp."""
     x, y, z = points.T
     around = np.degrees(np.arctan2(np.abs(x), z - 0.8))
-    height = (
-        np.interp(around, HAIRLINE_DEGREES, HAIRLINE_HEIGHT)
-        + 0.14 * np.sin(x * 5.1)
-        + 0.2 * np.sin(x * 11.3 + 1)
-    )
+    height = np.interp(around, HAIRLINE_DEGREES, HAIRLINE_HEIGHT) + 0.14 * np.sin(x * 5.1) + 0.2 * np.sin(x * 11.3 + 1)
     ears = (np.abs(x) > 7.55) & (y < 5.6) & (around > 62) & (around < 128)
     return np.where(ears, 0.0, np.clip((y - height) / 0.9, 0, 1))
 
@@ -141,9 +137,7 @@ def brows(rig: Rig) -> tuple[Strands, Ints]:
     for sign in (1.0, -1.0):
         t = rng.beta(1.45, 1.35, count)
         root = np.stack([np.interp(t * 4, np.arange(5), line[:, axis]) for axis in range(3)], 1)
-        thick = (
-            np.interp(t, [0, 0.12, 0.45, 0.8, 1], [0.16, 0.26, 0.26, 0.17, 0.05]) * look.hair.brow_thickness
-        )
+        thick = np.interp(t, [0, 0.12, 0.45, 0.8, 1], [0.16, 0.26, 0.26, 0.17, 0.05]) * look.hair.brow_thickness
         off = rng.random(count) * 2 - 1
         off = off * thick * 0.6 + np.clip(rng.normal(size=count), -2, 2) * thick * 0.35
         root[:, 1] += off - look.hair.brow_drop
@@ -189,9 +183,7 @@ def lashes(rig: Rig) -> Lashes:
     polygons = range(*LASH_POLYGONS)
     corners, shares, widths = [], [], []
     for first in (eye + LASH_STRIP * strip for eye in LASH_VERTICES for strip in range(6)):
-        upper = (
-            first - min(e for e in LASH_VERTICES if first - e < 6 * LASH_STRIP and first >= e)
-        ) < 3 * LASH_STRIP
+        upper = (first - min(e for e in LASH_VERTICES if first - e < 6 * LASH_STRIP and first >= e)) < 3 * LASH_STRIP
         uv = np.zeros((LASH_STRIP, 2))
         for polygon in polygons:
             span = slice(starts[polygon], starts[polygon + 1])

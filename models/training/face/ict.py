@@ -132,7 +132,5 @@ def _from_clone(folder: Path, modes: int = 30) -> Ict:
             for name in names
             if (folder / f"{name}.obj").is_file()
         },
-        identities=[
-            _positions(folder / f"identity{i:03d}.obj")[: len(vertices)] - vertices for i in range(modes)
-        ],
+        identities=[_positions(folder / f"identity{i:03d}.obj")[: len(vertices)] - vertices for i in range(modes)],
     )

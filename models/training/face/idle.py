@@ -71,9 +71,7 @@ class Motion:
 
 
 def _wave(name: str, phase: float, seed: float) -> float:
-    return sum(
-        size * float(np.sin(2 * np.pi * n * phase + shift + seed * n)) for n, size, shift in SWAY[name]
-    )
+    return sum(size * float(np.sin(2 * np.pi * n * phase + shift + seed * n)) for n, size, shift in SWAY[name])
 
 
 def motion(frame: int, count: int = COUNT, seed: float = 0.0) -> Motion:

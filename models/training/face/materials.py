@@ -106,9 +106,7 @@ def skin(look: Look) -> Any:
     colour = s.mix(fleck, colour, rgba(linear((112, 72, 52))))
     hairs = s.node("ShaderNodeTexVoronoi", Vector=rest, Scale=8.0)
     stubble = s.math("MULTIPLY", s.span(hairs.outputs["Distance"], 0.12, 0.42, 1.0, 0.0), beard)
-    colour = s.mix(
-        s.math("MULTIPLY", stubble, 0.5 * look.skin.stubble), colour, rgba(linear(look.skin.beard) * 0.55)
-    )
+    colour = s.mix(s.math("MULTIPLY", stubble, 0.5 * look.skin.stubble), colour, rgba(linear(look.skin.beard) * 0.55))
     pores = s.node("ShaderNodeTexVoronoi", Vector=rest, Scale=7.5)
     relief = s.math("ADD", pores.outputs["Distance"], s.math("MULTIPLY", s.noise(rest, 16, 4), 0.9))
     relief = s.math("ADD", relief, s.math("MULTIPLY", s.noise(rest, 2.6, 4), 1.3))
@@ -134,9 +132,7 @@ def skin(look: Look) -> Any:
     return s.material
 
 
-def flesh(
-    name: str, *, rough: float, soft: float, coat: float, glow: float, radius: Any = (1, 0.4, 0.25)
-) -> Any:
+def flesh(name: str, *, rough: float, soft: float, coat: float, glow: float, radius: Any = (1, 0.4, 0.25)) -> Any:
     """Painted flesh or enamel; `glow` is a faint emission for light scattered inside the mouth."""
     s = Shader(name)
     colour = s.attribute("col").outputs["Color"]

@@ -58,9 +58,7 @@ def rounded(outline: Floats, steps: int = 6) -> Floats:
     pieces = []
     for i in range(len(outline)):
         a, b, c, d = (outline[(i + k) % len(outline)] for k in (-1, 0, 1, 2))
-        pieces.append(
-            0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-        )
+        pieces.append(0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3))
     return np.concatenate(pieces)
 
 

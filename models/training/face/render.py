@@ -32,7 +32,6 @@ EYES: Final[dict[str, dict[str, float]]] = {
     "blink3": {"blink": 0.76},
     "blink4": {"blink": 1.0},
     "left": {"look_left": 0.10},
-    "right": {"look_right": 0.09, "look_down": 0.03},
     "down": {"look_down": 0.12},
 }
 

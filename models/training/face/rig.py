@@ -167,9 +167,7 @@ class Rig:
         spread, purse = max(a["width"], 0.0), max(-a["width"], 0.0)
         rounding, tuck, press = a["rounding"], a["tuck"], a["press"]
         aperture = a["aperture"]
-        lifted = (
-            tuck * (1 - 0.7 * press) * (1 - 0.6 * aperture)
-        )  # the upper lip, off the lower, to bare the teeth
+        lifted = tuck * (1 - 0.7 * press) * (1 - 0.6 * aperture)  # the upper lip, off the lower, to bare the teeth
         bare = 1 - 0.75 * rounding  # rounded lips hide the teeth
         w: Weights = {
             "jaw": JAW_AT_FULL * a["jaw"],

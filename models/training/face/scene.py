@@ -105,13 +105,9 @@ class Stage:
         mesh.validate()
         colour = np.c_[self._paint.colour[used], np.ones(len(used))].astype(np.float32)
         mesh.attributes.new("col", "FLOAT_COLOR", "POINT").data.foreach_set("color", colour.ravel())
-        mesh.attributes.new("rest", "FLOAT_VECTOR", "POINT").data.foreach_set(
-            "vector", _flat(self.rig.neutral[used])
-        )
+        mesh.attributes.new("rest", "FLOAT_VECTOR", "POINT").data.foreach_set("vector", _flat(self.rig.neutral[used]))
         for label, values in (("wet", self._paint.wet), ("beard", self._paint.beard)):
-            mesh.attributes.new(label, "FLOAT", "POINT").data.foreach_set(
-                "value", values[used].astype(np.float32)
-            )
+            mesh.attributes.new(label, "FLOAT", "POINT").data.foreach_set("value", values[used].astype(np.float32))
         thing = self._link(name, mesh)
         subdivide = thing.modifiers.new("subdivide", "SUBSURF")
         subdivide.levels = subdivide.render_levels = 1
@@ -123,9 +119,7 @@ class Stage:
         skin = materials.skin(self.look)
         mucosa = materials.flesh("mucosa", rough=0.24, soft=0.3, coat=0.35, glow=0.06)
         self._part("skin", *SKIN_POLYGONS, [skin, mucosa])
-        self._part(
-            "gums", *GUM_POLYGONS, [materials.flesh("gum", rough=0.30, soft=0.4, coat=0.22, glow=0.14)]
-        )
+        self._part("gums", *GUM_POLYGONS, [materials.flesh("gum", rough=0.30, soft=0.4, coat=0.22, glow=0.14)])
         self._part(
             "teeth",
             *TOOTH_POLYGONS,
@@ -165,9 +159,7 @@ class Stage:
         look = self.look.hair
         self._curves("hair", hair.hair(self.rig), materials.strand("hair", linear(look.colour), 0.38))
         self._brow, self._brow_root = hair.brows(self.rig)
-        self._brow_curves = self._curves(
-            "brows", self._brow, materials.strand("brow", linear(look.brow_colour), 0.5)
-        )
+        self._brow_curves = self._curves("brows", self._brow, materials.strand("brow", linear(look.brow_colour), 0.5))
         self._lash = hair.lashes(self.rig)
         at_rest = hair.Strands(self._lash.points(self.rig.neutral), self._lash.radii)
         self._lash_curves = self._curves("lashes", at_rest, materials.strand("lash", linear((12, 9, 8)), 0.4))
@@ -297,9 +289,7 @@ class Stage:
 
     # ---- use ----------------------------------------------------------------
 
-    def pose(
-        self, weights: Mapping[str, float], eyes: Mapping[str, float] | None = None, lids: bool = True
-    ) -> None:
+    def pose(self, weights: Mapping[str, float], eyes: Mapping[str, float] | None = None, lids: bool = True) -> None:
         """Take a shape; `lids=False` leaves eyes, brows and lashes where they are, which is faster."""
         vertices = self.rig.shape(weights, eyes)
         self._tongue_mesh.vertices.foreach_set("co", _flat(self.tongue.points(weights)))
