@@ -182,9 +182,7 @@ def _unusable_values(config: Config) -> list[str]:
             problems.append(f"process.{name}.module: there is no module '{process.module}'")
         if not cores.issuperset(process.cpus):
             missing = sorted(set(process.cpus) - cores)
-            problems.append(
-                f"process.{name}.cpus: this machine lends no core {missing}, only {sorted(cores)}"
-            )
+            problems.append(f"process.{name}.cpus: this machine lends no core {missing}, only {sorted(cores)}")
     return problems
 
 
@@ -208,9 +206,7 @@ def _dangling_names(config: Config) -> list[str]:
         for socket in process.sends
         if socket not in receivers
     ]
-    problems += [
-        f"socket.{socket}: nobody receives from it" for socket in config.socket if socket not in receivers
-    ]
+    problems += [f"socket.{socket}: nobody receives from it" for socket in config.socket if socket not in receivers]
     problems += [
         f"ring.{name}.owner: there is no process '{ring.owner}'"
         for name, ring in config.ring.items()

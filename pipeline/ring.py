@@ -205,6 +205,5 @@ class RingReader(_Mapped):
         whole = begin == end == ref.sequence > 0
         if not whole or generation_and_length != ref.generation | ref.length << _HALF_BITS:
             raise OverwrittenError(
-                f"ring {self.name}: sequence {ref.sequence} was overwritten; "
-                f"the slot holds {begin} ({end} complete)"
+                f"ring {self.name}: sequence {ref.sequence} was overwritten; the slot holds {begin} ({end} complete)"
             )

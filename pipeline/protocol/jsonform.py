@@ -106,9 +106,7 @@ def _decode_generate_frame(text: str | bytes, frame_id: int) -> WindowRequest | 
     try:
         raw = base64.b64decode(request.audio_data, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ProtocolError(
-            ErrorCode.INVALID_BASE64, f"audio_data is not base64: {error}", frame_id
-        ) from None
+        raise ProtocolError(ErrorCode.INVALID_BASE64, f"audio_data is not base64: {error}", frame_id) from None
     if len(raw) == WINDOW_BYTES_INT16:
         return WindowRequest(frame_id, samples_from_int16(raw), ReplyForm.JSON, request.speaker)
     if len(raw) != WINDOW_BYTES_FLOAT32:

@@ -143,22 +143,16 @@ def decode_binary(message: BinaryMessage, *, streaming: bool) -> WindowRequest |
     try:
         if kind is BinaryType.AUDIO_REQUEST:
             if len(payload) != WINDOW_BYTES_FLOAT32:
-                raise _length_error(
-                    len(payload), f"{WINDOW_BYTES_FLOAT32} (15,360 float32 samples)", frame_id
-                )
+                raise _length_error(len(payload), f"{WINDOW_BYTES_FLOAT32} (15,360 float32 samples)", frame_id)
             return WindowRequest(frame_id, samples_from_float32(payload), ReplyForm.BINARY)
         if kind is BinaryType.AUDIO_CHUNK:
             if not streaming:
-                raise ProtocolError(
-                    ErrorCode.NOT_NEGOTIATED, "send start_stream before audio chunks", frame_id
-                )
+                raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before audio chunks", frame_id)
             if len(payload) == CHUNK_BYTES_INT16:
                 return AudioChunk(frame_id, samples_from_int16(payload))
             if len(payload) == CHUNK_BYTES_FLOAT32:
                 return AudioChunk(frame_id, samples_from_float32(payload))
-            lengths = (
-                f"{CHUNK_BYTES_INT16} (960 int16 samples) and {CHUNK_BYTES_FLOAT32} (960 float32 samples)"
-            )
+            lengths = f"{CHUNK_BYTES_INT16} (960 int16 samples) and {CHUNK_BYTES_FLOAT32} (960 float32 samples)"
             raise _length_error(len(payload), lengths, frame_id)
     except InvalidSamplesError as error:
         raise ProtocolError(ErrorCode.INVALID_SAMPLES, str(error), frame_id) from None
@@ -168,9 +162,7 @@ def decode_binary(message: BinaryMessage, *, streaming: bool) -> WindowRequest |
 
 
 def _length_error(length: int, accepted: str, frame_id: int) -> ProtocolError:
-    return ProtocolError(
-        ErrorCode.INVALID_LENGTH, f"the payload has {length} bytes; accepted are {accepted}", frame_id
-    )
+    return ProtocolError(ErrorCode.INVALID_LENGTH, f"the payload has {length} bytes; accepted are {accepted}", frame_id)
 
 
 def frame_payload(meta: FrameMeta) -> bytes:

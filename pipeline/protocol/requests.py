@@ -62,9 +62,7 @@ class View(StrEnum):
     PATCH = "patch"  # the mouth only; base frames are sent once each and cached by the client
 
 
-class StartStream(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="start_stream"
-):
+class StartStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="start_stream"):
     """Opens the live stream on this connection."""
 
     version: int
@@ -75,9 +73,7 @@ class StartStream(
     name: str | None = None
 
 
-class StopStream(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="stop_stream"
-):
+class StopStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="stop_stream"):
     """Ends the live stream; the connection stays open for requests."""
 
 
@@ -89,23 +85,17 @@ class WatchSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     view: View = View.FULL
 
 
-class SwitchModel(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="switch_model"
-):
+class SwitchModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="switch_model"):
     """Let another speaker speak from the next window on."""
 
     speaker: str
 
 
-class ListModels(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="list_models"
-):
+class ListModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="list_models"):
     """Ask which speakers are installed."""
 
 
-class SubscribeStats(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="stats"
-):
+class SubscribeStats(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="stats"):
     """Receive the pipeline's per-stage latency once a second."""
 
     enabled: bool = True

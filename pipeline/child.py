@@ -1,0 +1,137 @@
+"""One stage process as its supervisor holds it: started, watched, stopped, started again.
+
+starting --Ready--> ready --exit or silence--> waiting --backoff over--> starting
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from pipeline.config import ProcessConfig
+from pipeline.instance import Instance
+from pipeline.messages import StageState
+
+_LAST_LINES: Final = 20
+_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+log = structlog.get_logger()
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting"
+    STOPPED = "stopped"
+
+
+class Child:
+    """A replica of a process, through all its restarts."""
+
+    def __init__(self, name: str, replica: int, config: ProcessConfig, instance: Instance) -> None:
+        self.name = name
+        self.replica = replica
+        self.config = config
+        self.state = State.STOPPED
+        self.restarts = 0
+        self.note = ""
+        self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._instance = instance
+        self._failures = 0
+        self._since = 0.0
+        self._heard = 0.0
+        self._start_at = 0.0
+        self._popen: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid if self._popen else 0
+
+    def start(self) -> None:
+        environment = dict(os.environ)
+        environment.update(dict.fromkeys(_THREAD_VARIABLES, str(self.config.threads)))
+        command = [sys.executable, "-m", self.config.module, "--instance", str(self._instance.folder)]
+        command += ["--replica", str(self.replica)]
+        self._popen = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        threading.Thread(target=self._relay_log, args=(self._popen,), daemon=True).start()
+        self._enter(State.STARTING)
+
+    def _relay_log(self, popen: subprocess.Popen[str]) -> None:
+        assert popen.stderr is not None
+        for line in popen.stderr:
+            self.last_lines.append(line.rstrip())
+            sys.stderr.write(line)
+            sys.stderr.flush()
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._since = self._heard = time.monotonic()
+
+    def heard(self, pid: int, note: str | None) -> None:
+        """A report arrived; one from a predecessor's pid is old news. `note` comes with Ready alone."""
+        if pid != self.pid:
+            return
+        self._heard = time.monotonic()
+        if note is not None:
+            self.note = note
+            self._enter(State.READY)
+
+    def has_exited(self) -> int | None:
+        """Its exit status, if it ran until just now."""
+        if self._popen is None or self.state in (State.WAITING, State.STOPPED):
+            return None
+        return self._popen.poll()
+
+    def silent_s(self) -> float:
+        return time.monotonic() - self._heard
+
+    def restart_later(self) -> None:
+        """Back off, longer with each failure in a row."""
+        restart = self.config.restart
+        healthy = self.state is State.READY and time.monotonic() - self._since > restart.forgiven_after_s
+        self._failures = 0 if healthy else self._failures + 1
+        backoff_ms = min(restart.backoff_ms * 2 ** max(0, self._failures - 1), restart.backoff_max_ms)
+        self._start_at = time.monotonic() + backoff_ms / 1000
+        self.restarts += 1
+        self._enter(State.WAITING)
+        log.warning("will restart", stage=self.name, replica=self.replica, backoff_ms=backoff_ms)
+
+    def start_if_due(self) -> None:
+        if self.state is State.WAITING and time.monotonic() >= self._start_at:
+            self.start()
+
+    def terminate(self) -> None:
+        if self._popen and self._popen.poll() is None:
+            self._popen.terminate()
+
+    def kill(self) -> None:
+        if self._popen and self._popen.poll() is None:
+            self._popen.kill()
+            self._popen.wait()
+
+    def stop(self, within_s: float) -> None:
+        """SIGTERM, and SIGKILL for what has not ended `within_s`."""
+        self.terminate()
+        if self._popen:
+            try:
+                self._popen.wait(within_s)
+            except subprocess.TimeoutExpired:
+                log.warning("killed, as it did not drain in time", stage=self.name)
+                self.kill()
+        self.state = State.STOPPED
+
+    def describe(self) -> StageState:
+        return StageState(self.name, self.replica, self.pid, self.state.value, self.restarts, self.note)

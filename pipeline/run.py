@@ -1,0 +1,83 @@
+"""`python -m pipeline.run`: the whole pipeline, until Ctrl-C.
+
+Prints one line, `ready http://HOST:PORT`, on stdout once every stage is warm; logs go to stderr.
+"""
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+import structlog
+from setproctitle import setproctitle
+
+from pipeline.config import Config, ConfigError, default_config_path, load_config
+from pipeline.instance import InstanceConfig, InstanceLock, remove_dead_instances
+from pipeline.logs import configure_logs
+from pipeline.supervisor import StartError, Supervisor
+
+log = structlog.get_logger()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.run", description="Run lipwire.")
+    parser.add_argument(
+        "--config", type=Path, help="default: supervisor.toml here, else the one that ships with lipwire"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--speaker", help="the face of whoever does not choose one; overrides the configuration")
+    return parser.parse_args()
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port to listen on, known to be free now: a restarted edge must come back on the same.
+
+    Raises:
+        StartError: it is in use, or is not this machine's to use.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise StartError(
+                f"cannot listen on {host}:{port}: {error}; choose another with --host and --port"
+            ) from None
+        return int(trial.getsockname()[1])
+
+
+def _with_speaker(config: Config, speaker: str | None) -> Config:
+    if speaker is None:
+        return config
+    return msgspec.structs.replace(config, pipeline=msgspec.structs.replace(config.pipeline, speaker=speaker))
+
+
+def main() -> None:
+    """Entry point of `lipwire` and of `python -m pipeline.run`."""
+    arguments = _arguments()
+    setproctitle("lipwire supervisor")
+    configure_logs("supervisor")
+    try:
+        config = _with_speaker(load_config(arguments.config or default_config_path()), arguments.speaker)
+        port = _free_port(arguments.host, arguments.port)
+        remove_dead_instances()
+        lock = InstanceLock()
+        try:
+            told = InstanceConfig(config=config, host=arguments.host, port=port, supervisor_pid=os.getpid())
+            lock.instance.write_config(told)
+            lock.instance.create_rings(config)
+            Supervisor(lock.instance, told).run()
+        finally:
+            lock.remove()
+    except (ConfigError, StartError) as error:
+        sys.exit(f"lipwire: {error}")
+    except OSError as error:
+        sys.exit(f"lipwire: no room for the rings in shared memory: {error}; enlarge /dev/shm or shrink them")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Starts the stages, watches them, brings back what died, and leaves nothing behind."""
+
+import signal
+import sys
+import threading
+import time
+from typing import Final
+
+import structlog
+import zmq
+
+from pipeline.channels import PROBES_SOCKET, ControlInlet, StatusOutlet
+from pipeline.child import Child, State
+from pipeline.config import Config
+from pipeline.instance import Instance, InstanceConfig
+from pipeline.messages import Ready, Status
+
+_TICK_MS: Final = 50
+_STATUS_EVERY_S: Final = 0.5
+_KILL_AFTER_S: Final = 1.0  # a stage behind the edge has nothing left to drain once the edge has ended
+
+log = structlog.get_logger()
+
+
+class StartError(Exception):
+    """A stage did not come up; the text carries its own last words."""
+
+
+class Supervisor:
+    """All processes of one instance."""
+
+    def __init__(self, instance: Instance, told: InstanceConfig) -> None:
+        self._config: Config = told.config
+        self._address = f"http://{told.host}:{told.port}"
+        self._context = zmq.Context()
+        self._hub = zmq.Context()  # its own, so that ending it ends the hub's thread and nothing else
+        self._control = ControlInlet(self._context, instance)
+        self._status = StatusOutlet(self._context, instance)
+        self._start_probe_hub(instance)
+        self._children = {
+            (name, replica): Child(name, replica, process, instance)
+            for name, process in self._config.process.items()
+            for replica in range(process.replicas)
+        }
+        self._announced = False
+        self._stopping = False
+        self._status_due = 0.0
+
+    def _start_probe_hub(self, instance: Instance) -> None:
+        """XSUB to XPUB: stages and listeners come and go, the hub's two addresses stay."""
+        inbound, outbound = self._hub.socket(zmq.XSUB), self._hub.socket(zmq.XPUB)
+        inbound.bind(instance.endpoint(PROBES_SOCKET + ".in"))
+        outbound.bind(instance.endpoint(PROBES_SOCKET))
+        inbound.linger = outbound.linger = 0
+
+        def forward() -> None:
+            try:
+                zmq.proxy(inbound, outbound)
+            except zmq.ContextTerminated:
+                inbound.close()
+                outbound.close()
+
+        threading.Thread(target=forward, daemon=True).start()
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT.
+
+        Raises:
+            StartError: a stage ended, or was not warm in time, before all were ready once.
+        """
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        try:
+            for child in self._children.values():
+                child.start()
+            while not self._stopping:
+                self._control.pull.poll(_TICK_MS)
+                self._hear()
+                self._look_after_children()
+                self._announce()
+        finally:
+            self._stop_all()
+
+    def _stop(self, _signal: int, _frame: object) -> None:
+        self._stopping = True
+
+    def _hear(self) -> None:
+        for report in self._control.take():
+            child = self._children.get((report.process, report.replica))
+            if child:
+                child.heard(report.pid, report.note if isinstance(report, Ready) else None)
+                self._status_due = 0.0 if isinstance(report, Ready) else self._status_due
+
+    def _look_after_children(self) -> None:
+        pipeline = self._config.pipeline
+        for child in self._children.values():
+            status = child.has_exited()
+            if status is not None:
+                self._ended(child, f"ended with status {status}")
+            elif child.state is State.READY and child.silent_s() * 1000 > pipeline.heartbeat_timeout_ms:
+                child.kill()
+                self._ended(child, f"gave no heartbeat for {pipeline.heartbeat_timeout_ms} ms")
+            elif child.state is State.STARTING and child.silent_s() > pipeline.ready_timeout_s:
+                child.kill()
+                self._ended(child, f"was not ready within {pipeline.ready_timeout_s} s")
+            child.start_if_due()
+
+    def _ended(self, child: Child, what: str) -> None:
+        self._status_due = 0.0
+        if not self._announced:
+            time.sleep(_TICK_MS / 1000)  # let the last words arrive through the pipe
+            words = "\n  ".join(child.last_lines)
+            raise StartError(f"stage {child.name} {what} before the pipeline was ready:\n  {words}")
+        log.error("stage down", stage=child.name, replica=child.replica, reason=what)
+        if child.config.restart.policy == "always":
+            child.restart_later()
+        else:
+            child.state = State.STOPPED
+
+    def _announce(self) -> None:
+        ready = all(child.state is State.READY for child in self._children.values())
+        if ready and not self._announced:
+            self._announced = True
+            sys.stdout.write(f"ready {self._address}\n")
+            sys.stdout.flush()
+        if time.monotonic() >= self._status_due:
+            self._status_due = time.monotonic() + _STATUS_EVERY_S
+            self._status.send(Status(ready, self._stopping, [child.describe() for child in self._children.values()]))
+
+    def _stop_all(self) -> None:
+        """In the order of the audio's path: the edge drains while those behind it still work."""
+        children = list(self._children.values())
+        for number, child in enumerate(children):
+            child.stop(self._config.pipeline.drain_s + 1 if number == 0 else _KILL_AFTER_S)
+        self._hub.term()
+        self._context.destroy(linger=0)
+        log.info("stopped")

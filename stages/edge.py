@@ -1,0 +1,620 @@
+"""Edge: clients on one side, the pipeline on the other.
+
+Receives WebSocket messages and sends Chunk, Upload, Lookup, Close; receives Frame and Failed and answers whoever waits.
+Every request is answered by its deadline, whatever became of it. Serves the page and /healthz on the same port.
+"""
+
+import asyncio
+import hmac
+import sys
+import time
+import uuid
+from collections.abc import Coroutine
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import structlog
+import zmq.asyncio
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request as HttpRequest
+from websockets.http11 import Response
+
+from models.speaker import SpeakerError, list_speakers
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.channels import PROBES_SOCKET, STATUS_SOCKET, NoticeInlet
+from pipeline.httpserve import StaticFiles, respond
+from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, Frame, Lookup, Probe, Route, Status, Upload
+from pipeline.probes import Summary
+from pipeline.protocol import binary, jsonform, live
+from pipeline.protocol.binary import BinaryType
+from pipeline.protocol.errors import ErrorCode, ProtocolError, encode_failure
+from pipeline.protocol.requests import (
+    PROTOCOL_VERSION,
+    AudioChunk,
+    FeatureRequest,
+    ListModels,
+    Pace,
+    ReplyForm,
+    Request,
+    StartStream,
+    StopStream,
+    SubscribeStats,
+    SwitchModel,
+    View,
+    WatchSession,
+    WindowRequest,
+)
+from pipeline.runtime import StageContext, StageError, stage_process
+from pipeline.sendqueue import SendQueue, SlowClientError
+from stages.speakers import speakers_dir
+from stages.streams import Stream
+
+_NS_PER_MS: Final = 1_000_000
+_SWEEP_S: Final = 0.05
+_STATS_EVERY_S: Final = 1.0
+_PING_S: Final = 20.0  # a peer that has vanished is noticed within two of these
+_GOING_AWAY: Final = 1001
+_TRY_AGAIN: Final = 1013
+_POLICY: Final = 1008
+_WEBSOCKET_PATHS: Final = ("/", "/ws")
+WEBCLIENT_DIR: Final = Path(__file__).resolve().parent.parent / "webclient"
+
+log = structlog.get_logger()
+
+
+class _Pending(msgspec.Struct):
+    """A request that waits for its answer."""
+
+    client: "Client"
+    form: ReplyForm
+    frame_id: int
+    born_ns: int
+    deadline_ns: int
+
+
+class Client:
+    """One connection: its requests, its stream, what it watches."""
+
+    def __init__(self, connection: ServerConnection, edge: "Edge") -> None:
+        self.id = uuid.uuid4().hex
+        self.connection = connection
+        self.queue = SendQueue(edge.limits.send_queue_frames)
+        self.view = View.FULL
+        self.stream: Stream | None = None
+        self.watching: Stream | None = None
+        self.wants_stats = False
+        self.next_request = 0
+        self.bases_sent: set[tuple[str, int]] = set()
+        self._allowance = float(edge.limits.requests_per_s)
+        self._allowance_max = self._allowance
+        self._allowance_at = time.monotonic()
+
+    def may_send(self) -> bool:
+        """A token bucket of one second: bursts pass, a flood does not."""
+        now = time.monotonic()
+        self._allowance = min(self._allowance_max, self._allowance + (now - self._allowance_at) * self._allowance_max)
+        self._allowance_at = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+
+class Edge:
+    def __init__(self, context: StageContext) -> None:
+        self._context = context
+        self._settings = context.config.pipeline
+        self.limits = context.config.limits
+        self._uploads = context.writer("uploads")
+        self._inlet: zmq.asyncio.Socket = zmq.asyncio.Socket.from_socket(context.inlet.pull)
+        self._status_inlet = NoticeInlet(context.zmq, context.instance, STATUS_SOCKET)
+        self._probe_inlet: NoticeInlet | None = None
+        self._summary = Summary()
+        self._status = Status(ready=False, draining=False, stages=[])
+        self._pending: dict[tuple[str, int], _Pending] = {}
+        self._streams: dict[str, Stream] = {}
+        self._clients: set[Client] = set()
+        self._files = StaticFiles(WEBCLIENT_DIR)
+        try:
+            self._speakers = {speaker.name: speaker for speaker in list_speakers(speakers_dir(context))}
+        except SpeakerError as error:
+            sys.exit(str(error))
+        self._draining = False
+
+    # ---- the process --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until SIGTERM, then drain."""
+        async with serve(
+            self._converse,
+            self._context.host,
+            self._context.port,
+            process_request=self._answer_http,
+            max_size=self.limits.message_bytes,
+            compression=None,  # JPEG does not shrink, and the time is better spent elsewhere
+            ping_interval=_PING_S,
+            ping_timeout=_PING_S,
+            server_header="lipwire",
+        ) as server:
+            self._context.ready(f"listening on {self._context.host}:{self._context.port}")
+            tasks = [asyncio.create_task(task) for task in (self._receive(), self._sweep(), self._tell_stats())]
+            while not self._context.stopping:
+                self._context.beat()
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                await asyncio.sleep(_SWEEP_S)
+            await self._drain(server)
+            for task in tasks:
+                task.cancel()
+
+    async def _drain(self, server: Server) -> None:
+        self._draining = True
+        deadline = time.monotonic() + self._settings.drain_s
+        in_flight = True
+        while in_flight and time.monotonic() < deadline:
+            await asyncio.sleep(_SWEEP_S)
+            in_flight = bool(self._pending) or any(stream.waiting for stream in self._streams.values())
+        for client in list(self._clients):
+            await client.connection.close(_GOING_AWAY, "the server is shutting down")
+        server.close()
+
+    # ---- HTTP ---------------------------------------------------------------------------------------------------
+
+    def _answer_http(self, _connection: ServerConnection, request: HttpRequest) -> Response | None:
+        """None lets the WebSocket handshake go on."""
+        url = urlsplit(request.path)
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return self._health() if url.path == "/healthz" else self._files.get(url.path)
+        if url.path not in _WEBSOCKET_PATHS:
+            return respond(HTTPStatus.NOT_FOUND, "text/plain", b"the WebSocket is at /ws\n")
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+            return respond(HTTPStatus.FORBIDDEN, "text/plain", b"this page may not talk to lipwire: foreign Origin\n")
+        if self._context.token is not None:
+            offered = parse_qs(url.query).get("token", [""])[0]
+            if not hmac.compare_digest(offered.encode(), self._context.token.encode()):
+                return respond(HTTPStatus.UNAUTHORIZED, "text/plain", b"give the token as ?token=...\n")
+        if self._draining or len(self._clients) >= self.limits.connections:
+            return respond(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"full\n", {"Retry-After": "5"})
+        return None
+
+    def _health(self) -> Response:
+        stages = {
+            f"{stage.process}.{stage.replica}": {
+                "state": stage.state,
+                "pid": stage.pid,
+                "restarts": stage.restarts,
+                "note": stage.note,
+            }
+            for stage in self._status.stages
+        }
+        ready = self._status.ready and not self._draining
+        down = [name for name, stage in stages.items() if stage["state"] != "ready"]
+        body = msgspec.json.encode(
+            {
+                "ready": ready,
+                "down": down,
+                "sessions": len(self._streams),
+                "connections": len(self._clients),
+                "stages": stages,
+            }
+        )
+        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return respond(status, "application/json", body)
+
+    # ---- one client ---------------------------------------------------------------------------------------------
+
+    async def _converse(self, connection: ServerConnection) -> None:
+        client = Client(connection, self)
+        self._clients.add(client)
+        writer = asyncio.create_task(self._write(client))
+        try:
+            async for message in connection:
+                self._take(client, message)
+        except SlowClientError:
+            await connection.close(_POLICY, "read the answers, or ask for less")
+        except ConnectionClosed:
+            pass
+        finally:
+            writer.cancel()
+            self._clients.discard(client)
+            self._leave(client)
+
+    async def _write(self, client: Client) -> None:
+        try:
+            while True:
+                await client.connection.send(await client.queue.get())
+        except ConnectionClosed:
+            return
+
+    def _take(self, client: Client, message: str | bytes) -> None:
+        try:
+            if not client.may_send():
+                raise ProtocolError(
+                    ErrorCode.RATE_LIMITED,
+                    f"at most {self.limits.requests_per_s} messages a second and connection",
+                )
+            self._handle(client, self._decode(client, message))
+        except ProtocolError as error:
+            client.queue.put_answer(encode_failure(error))
+
+    def _decode(self, client: Client, message: str | bytes) -> Request:
+        if isinstance(message, str):
+            return jsonform.decode(message)
+        return live.decode_binary(binary.decode(message), streaming=client.stream is not None)
+
+    def _handle(self, client: Client, request: Request) -> None:
+        match request:
+            case AudioChunk():
+                self._take_chunk(client, request)
+            case WindowRequest() | FeatureRequest():
+                self._take_request(client, request)
+            case StartStream():
+                self._start_stream(client, request)
+            case StopStream():
+                self._stop_stream(client)
+            case WatchSession():
+                self._watch(client, request)
+            case SwitchModel():
+                self._switch(client, request)
+            case ListModels():
+                client.queue.put_answer(jsonform.encode(self._models()))
+            case SubscribeStats():
+                client.wants_stats = request.enabled
+
+    # ---- requests: one question, one answer -----------------------------------------------------------------------
+
+    def _take_request(self, client: Client, request: WindowRequest | FeatureRequest) -> None:
+        speaker = self._known(request.speaker, request.frame_id)
+        now = time.monotonic_ns()
+        sequence = client.next_request
+        client.next_request += 1
+        route = Route(
+            session=client.id,
+            sequence=sequence,
+            frame_id=request.frame_id,
+            speaker=speaker,
+            live=False,
+            views=VIEW_FULL,
+            born_ns=now,
+            deadline_ns=now + self._settings.deadline_ms * _NS_PER_MS,
+            sent_ns=now,
+        )
+        self._pending[client.id, sequence] = _Pending(client, request.form, request.frame_id, now, route.deadline_ns)
+        if isinstance(request, FeatureRequest):
+            sent = self._context.outlets["chunks"].send(Lookup(route))
+        else:
+            slot = self._uploads.write(request.samples.data)
+            sent = self._context.outlets["chunks"].send(Upload(route, slot))
+        if not sent:
+            del self._pending[client.id, sequence]
+            raise ProtocolError(ErrorCode.UNAVAILABLE, "the ingest stage is restarting; try again", request.frame_id)
+
+    def _answer(self, pending: _Pending, frame: Frame) -> None:
+        if frame.full is None:
+            return
+        image = self._context.read(frame.full)
+        if pending.form is ReplyForm.BINARY:
+            pending.client.queue.put_answer(binary.encode(BinaryType.FRAME_RESPONSE, pending.frame_id, image))
+            return
+        manifest = self._speakers[frame.route.speaker].manifest
+        response = jsonform.FrameResponse(
+            frame_id=pending.frame_id,
+            frame_data=jsonform.encode_image(image),
+            processing_time=round((time.monotonic_ns() - pending.born_ns) / _NS_PER_MS, 3),
+            inference_count=frame.inferences,
+            speaker=frame.route.speaker,
+            lookahead_ms=manifest.lookahead_ms,
+            articulation=self._articulation(frame),
+        )
+        pending.client.queue.put_answer(jsonform.encode(response))
+
+    # ---- the live stream ------------------------------------------------------------------------------------------
+
+    def _start_stream(self, client: Client, request: StartStream) -> None:
+        self._check_version(request.version)
+        speaker = self._known(request.speaker)
+        if len(self._streams) >= self.limits.sessions:
+            raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, f"{self.limits.sessions} sessions run; try again later")
+        self._stop_stream(client, tell=False)
+        threshold = self._settings.silence_threshold if request.silence_threshold is None else request.silence_threshold
+        stream = Stream(speaker, request.pace, threshold, request.name)
+        client.stream, client.view = stream, request.view
+        stream.viewers.append(client)
+        self._streams[stream.session] = stream
+        client.queue.put_answer(jsonform.encode(self._started(stream)))
+
+    def _started(self, stream: Stream) -> live.StreamStarted:
+        manifest = self._speakers[stream.speaker].manifest
+        return live.StreamStarted(
+            session=stream.session,
+            speaker=stream.speaker,
+            lookahead_ms=manifest.lookahead_ms,
+            width=manifest.base.width,
+            height=manifest.base.height,
+            base_frames=manifest.base.count,
+            channels=manifest.channels,
+        )
+
+    def _stop_stream(self, client: Client, *, tell: bool = True) -> None:
+        stream = client.stream
+        if stream is None:
+            return
+        client.stream = None
+        self._streams.pop(stream.session, None)
+        now = time.monotonic_ns()
+        route = Route(stream.session, stream.next_chunk, 0, stream.speaker, False, 0, now, now, now)
+        self._context.outlets["chunks"].send_to_all(Close(route))
+        stopped = jsonform.encode(
+            live.StreamStopped(
+                session=stream.session, chunks=stream.next_chunk, frames=stream.frames, dropped=stream.dropped
+            )
+        )
+        for viewer in stream.viewers:
+            assert isinstance(viewer, Client)
+            if tell or viewer is not client:
+                viewer.queue.put_answer(stopped)
+            if viewer.watching is stream:
+                viewer.watching = None
+
+    def _take_chunk(self, client: Client, chunk: AudioChunk) -> None:
+        stream = client.stream
+        assert stream is not None  # the decoder lets no chunk pass before start_stream
+        now = time.monotonic_ns()
+        deadline_ns = now + self._settings.deadline_ms * _NS_PER_MS
+        number = stream.sent(now, deadline_ns)
+        route = Route(
+            session=stream.session,
+            sequence=number,
+            frame_id=chunk.frame_id,
+            speaker=stream.speaker,
+            live=stream.pace is Pace.LIVE,
+            views=stream.views,
+            born_ns=now,
+            deadline_ns=deadline_ns,
+            sent_ns=now,
+        )
+        message = Chunk(route, chunk.samples.tobytes(), stream.silence_threshold)
+        if not self._context.outlets["chunks"].send(message):
+            self._chunk_failed(stream, number, ErrorCode.UNAVAILABLE, "the ingest stage is restarting")
+
+    def _chunk_failed(self, stream: Stream, chunk: int, code: ErrorCode, message: str) -> None:
+        """A live client learns of it from the next frame's count; a lossless one waits for it, so it is told."""
+        stream.failed(chunk)
+        if stream.pace is Pace.LOSSLESS or code is ErrorCode.UNKNOWN_SPEAKER:
+            for viewer in stream.viewers:
+                assert isinstance(viewer, Client)
+                viewer.queue.put_answer(encode_failure(ProtocolError(code, message), chunk))
+
+    def _show(self, stream: Stream, frame: Frame) -> None:
+        if not stream.painted(frame.route.sequence):
+            return
+        for viewer in stream.viewers:
+            assert isinstance(viewer, Client)
+            slot = frame.full if viewer.view is View.FULL else frame.patch
+            if slot is None:
+                continue  # it began to watch after this chunk had left
+            meta = live.frame_payload(self._meta(stream, frame, viewer.view))
+            kind = BinaryType.LIVE_FRAME if viewer.view is View.FULL else BinaryType.MOUTH_PATCH
+            if viewer.view is View.PATCH:
+                self._send_base_once(viewer, frame)
+            message = binary.encode(kind, frame.route.frame_id, meta, self._context.read(slot))
+            if stream.pace is Pace.LOSSLESS:
+                viewer.queue.put_answer(message)
+            else:
+                viewer.queue.put_frame(message)
+
+    def _send_base_once(self, viewer: Client, frame: Frame) -> None:
+        key = (frame.route.speaker, frame.base)
+        if key not in viewer.bases_sent:
+            viewer.bases_sent.add(key)
+            jpeg = self._speakers[frame.route.speaker].base_jpeg(frame.base)
+            viewer.queue.put_answer(binary.encode(BinaryType.BASE_FRAME, frame.base, jpeg))
+
+    def _meta(self, stream: Stream, frame: Frame, view: View) -> live.FrameMeta:
+        lookahead_ms = self._speakers[frame.route.speaker].manifest.lookahead_ms
+        return live.FrameMeta(
+            chunk=frame.route.sequence,
+            audio_ms=frame.end_sample * 1000 / SAMPLE_RATE_HZ - lookahead_ms,
+            server_ms=round((time.monotonic_ns() - frame.route.born_ns) / _NS_PER_MS, 3),
+            level=round(frame.level, 4),
+            base=frame.base,
+            speaker=frame.route.speaker,
+            dropped=stream.dropped,
+            silent=frame.silent,
+            box=frame.box if view is View.PATCH else None,
+            articulation=self._articulation(frame),
+        )
+
+    def _articulation(self, frame: Frame) -> dict[str, float]:
+        channels = self._speakers[frame.route.speaker].manifest.channels
+        return {name: round(value, 4) for name, value in zip(channels, frame.articulation, strict=True)}
+
+    def _watch(self, client: Client, request: WatchSession) -> None:
+        self._check_version(request.version)
+        stream = next((s for s in self._streams.values() if s.name == request.name), None)
+        if stream is None:
+            raise ProtocolError(
+                ErrorCode.UNKNOWN_SESSION, f"no session is named {request.name[:64]!r} now; try again later"
+            )
+        self._unwatch(client)
+        client.view, client.watching = request.view, stream
+        if client not in stream.viewers:
+            stream.viewers.append(client)
+        client.queue.put_answer(jsonform.encode(self._started(stream)))
+
+    def _unwatch(self, client: Client) -> None:
+        if client.watching is not None and client in client.watching.viewers:
+            client.watching.viewers.remove(client)
+        client.watching = None
+
+    def _leave(self, client: Client) -> None:
+        self._unwatch(client)
+        self._stop_stream(client, tell=False)
+
+    # ---- speakers -------------------------------------------------------------------------------------------------
+
+    def _known(self, speaker: str | None, frame_id: int = 0) -> str:
+        name = speaker or self._settings.speaker
+        if name not in self._speakers:
+            known = ", ".join(self._speakers)
+            raise ProtocolError(ErrorCode.UNKNOWN_SPEAKER, f"no speaker {name[:40]!r}; installed: {known}", frame_id)
+        return name
+
+    def _check_version(self, version: int) -> None:
+        if version != PROTOCOL_VERSION:
+            raise ProtocolError(
+                ErrorCode.UNSUPPORTED_VERSION, f"this server speaks version {PROTOCOL_VERSION}, not {version}"
+            )
+
+    def _models(self) -> live.Models:
+        return live.Models(
+            models=[
+                live.SpeakerInfo(
+                    name=name,
+                    title=speaker.manifest.title,
+                    width=speaker.manifest.base.width,
+                    height=speaker.manifest.base.height,
+                    lookahead_ms=speaker.manifest.lookahead_ms,
+                )
+                for name, speaker in self._speakers.items()
+            ],
+            default=self._settings.speaker,
+        )
+
+    def _switch(self, client: Client, request: SwitchModel) -> None:
+        name = self._known(request.speaker)
+        if client.stream is None:
+            raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before switch_model")
+        client.stream.speaker = name
+        manifest = self._speakers[name].manifest
+        client.queue.put_answer(
+            jsonform.encode(
+                live.ModelSwitched(
+                    speaker=name,
+                    lookahead_ms=manifest.lookahead_ms,
+                    width=manifest.base.width,
+                    height=manifest.base.height,
+                    base_frames=manifest.base.count,
+                )
+            )
+        )
+
+    # ---- what comes back ------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        while True:
+            await self._inlet.poll()
+            started_ns = time.monotonic_ns()
+            batch = self._context.inlet.take()
+            for message in batch:
+                if isinstance(message, Frame | Failed):
+                    self._deliver(message)
+            self._context.probe((m.route for m in batch if isinstance(m, Frame)), started_ns)
+
+    def _deliver(self, message: Frame | Failed) -> None:
+        route = message.route
+        pending = self._pending.pop((route.session, route.sequence), None)
+        stream = self._streams.get(route.session)
+        try:
+            if isinstance(message, Failed):
+                code, text = ErrorCode(message.error), message.message
+                if pending is not None:
+                    failure = ProtocolError(code, text, pending.frame_id)
+                    pending.client.queue.put_answer(encode_failure(failure))
+                elif stream is not None:
+                    self._chunk_failed(stream, route.sequence, code, text)
+            elif pending is not None:
+                self._answer(pending, message)
+            elif stream is not None:
+                self._show(stream, message)
+        except StageError as error:
+            self._deliver(Failed(route, error.code.value, error.message))
+        except SlowClientError:
+            self._drop_slow(pending, stream)
+
+    def _drop_slow(self, pending: _Pending | None, stream: Stream | None) -> None:
+        clients = (
+            [pending.client] if pending else [v for v in stream.viewers if isinstance(v, Client)] if stream else []
+        )
+        for client in clients:
+            _spawn(client.connection.close(_POLICY, "read the answers, or ask for less"))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            now = time.monotonic_ns()
+            for key in [key for key, pending in self._pending.items() if pending.deadline_ns < now]:
+                pending = self._pending.pop(key)
+                deadline = f"no frame within {self._settings.deadline_ms} ms; the server is busy or restarts a stage"
+                pending.client.queue.put_answer(
+                    encode_failure(ProtocolError(ErrorCode.TIMEOUT, deadline, pending.frame_id))
+                )
+            for stream in self._streams.values():
+                for chunk in stream.expired(now):
+                    self._chunk_failed(
+                        stream, chunk, ErrorCode.TIMEOUT, f"no frame within {self._settings.deadline_ms} ms"
+                    )
+            for notice in self._status_inlet.take():
+                if isinstance(notice, Status):
+                    self._status = notice
+
+    async def _tell_stats(self) -> None:
+        while True:
+            await asyncio.sleep(_STATS_EVERY_S)
+            listeners = [client for client in self._clients if client.wants_stats]
+            if not listeners:
+                continue
+            if self._probe_inlet is None:
+                self._probe_inlet = NoticeInlet(self._context.zmq, self._context.instance, PROBES_SOCKET)
+            for probe in self._probe_inlet.take():
+                if isinstance(probe, Probe):
+                    self._summary.add(probe)
+            text = jsonform.encode(self._stats())
+            for client in listeners:
+                client.queue.put_answer(text)
+
+    def _stats(self) -> live.Stats:
+        notes = {stage.process: stage.note for stage in self._status.stages}
+        rows = []
+        for name in self._context.config.process:
+            summary = self._summary.stages[name]
+            queue, service, age = summary.percentiles_ms(50, 99)
+            rows.append(
+                live.StageStats(
+                    stage=name,
+                    frames=summary.count,
+                    queue_p50=queue[0],
+                    service_p50=service[0],
+                    age_p50=age[0],
+                    age_p99=age[1],
+                    drops=sum(summary.drops().values()),
+                    note=notes.get(name, ""),
+                )
+            )
+            summary.clear()
+        return live.Stats(stages=rows)
+
+
+_tasks: set[asyncio.Task[None]] = set()
+
+
+def _spawn(work: Coroutine[Any, Any, None]) -> None:
+    """Run beside everything else; held, as asyncio holds tasks weakly."""
+    task = asyncio.ensure_future(work)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+def main() -> None:
+    with stage_process("edge") as context:
+        asyncio.run(Edge(context).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Infer: features in, painted mouths out.
+
+Receives Features; what has arrived together is inferred together, per speaker. In silence nothing is inferred: the
+mouth glides to rest and stays there, painted once. Sends Mouth.
+"""
+
+import sys
+from collections import defaultdict
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.engine import Articulation, OnnxEngine, Pixels
+from models.speaker import Speaker, SpeakerError, open_speaker
+from pipeline.messages import Features, Message, Mouth
+from pipeline.runtime import StageContext, run_stage, sent_now
+from stages.speakers import open_for, speakers_dir
+
+BATCH_LIMIT: Final = 4  # batch 4 costs 3.3 times batch 1: beyond it, waiting grows faster than work shrinks
+REST_FRAMES: Final = 5  # 200 ms from wherever the mouth was to rest
+
+
+class _Face:
+    """A loaded speaker."""
+
+    def __init__(self, speaker: Speaker, threads: int) -> None:
+        self.engine = OnnxEngine(speaker, threads)
+        self.engine.warm_up()
+        self.rest = np.array([speaker.manifest.rest], np.float32)
+        self.resting: Pixels = self.engine.paint(self.rest)[0]
+        self.inferences = 0
+
+    def articulate(self, windows: list[Features]) -> Articulation:
+        self.inferences += len(windows)
+        features = [np.frombuffer(window.values, np.float32).reshape(window.shape) for window in windows]
+        return self.engine.articulate(features[0] if len(features) == 1 else np.concatenate(features))
+
+
+class Infer:
+    batch_limit = BATCH_LIMIT
+
+    def __init__(self, context: StageContext) -> None:
+        self._context = context
+        self._mouths = context.writer("mouths")
+        self._threads = context.config.process["infer"].threads
+        self._faces: dict[str, _Face] = {}
+        self._shown: dict[str, NDArray[np.float32]] = {}  # the live sessions' last articulation
+
+    def warm_up(self) -> str:
+        name = self._context.config.pipeline.speaker
+        try:
+            face = self._faces[name] = _Face(open_speaker(name, speakers_dir(self._context)), self._threads)
+        except SpeakerError as error:
+            sys.exit(str(error))
+        return f"{name}: {face.engine.description}"
+
+    def work(self, batch: list[Message]) -> None:
+        by_speaker: defaultdict[str, list[Features]] = defaultdict(list)
+        for message in batch:
+            if isinstance(message, Features):
+                by_speaker[message.route.speaker].append(message)
+        for windows in by_speaker.values():
+            self._paint(self._face(windows[0]), windows)
+
+    def _face(self, window: Features) -> _Face:
+        name = window.route.speaker
+        face = self._faces.get(name)
+        if face is None:
+            face = self._faces[name] = _Face(open_for(self._context, window.route), self._threads)
+        return face
+
+    def _paint(self, face: _Face, windows: list[Features]) -> None:
+        spoken = [window for window in windows if not window.silent]
+        articulations = dict(zip(map(id, spoken), face.articulate(spoken), strict=True)) if spoken else {}
+        targets = [articulations.get(id(window)) for window in windows]
+        shown = [
+            self._towards_rest(face, window) if target is None else target
+            for window, target in zip(windows, targets, strict=True)
+        ]
+        moving = [index for index, articulation in enumerate(shown) if (articulation != face.rest[0]).any()]
+        painted = (
+            dict(zip(moving, face.engine.paint(np.stack([shown[i] for i in moving])), strict=True)) if moving else {}
+        )
+        for index, window in enumerate(windows):
+            if window.route.live:
+                self._shown[window.route.session] = shown[index]
+            self._send(face, window, painted.get(index, face.resting), shown[index])
+
+    def _towards_rest(self, face: _Face, window: Features) -> NDArray[np.float32]:
+        """A step of 1/REST_FRAMES of full articulation, so that no mouth jumps and none takes longer than 200 ms."""
+        last = self._shown.get(window.route.session, face.rest[0])
+        step = np.float32(1 / REST_FRAMES)
+        closer: NDArray[np.float32] = last + np.clip(face.rest[0] - last, -step, step)
+        return closer
+
+    def _send(self, face: _Face, window: Features, pixels: Pixels, articulation: NDArray[np.float32]) -> None:
+        slot = self._mouths.write(np.ascontiguousarray(pixels).data)
+        self._context.send(
+            "mouths",
+            Mouth(
+                route=sent_now(window.route),
+                slot=slot,
+                articulation=tuple(articulation.tolist()),
+                end_sample=window.end_sample,
+                level=window.level,
+                silent=window.silent,
+                inferences=face.inferences,
+            ),
+        )
+
+    def close(self, session: str) -> None:
+        self._shown.pop(session, None)
+
+
+if __name__ == "__main__":
+    run_stage("infer", Infer)
