@@ -155,3 +155,23 @@ def _remove_if_dead(folder: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def living_instances() -> list[Instance]:
+    """This user's instances whose supervisor lives."""
+    living = []
+    for folder in sorted(SHARED_MEMORY.glob(f"{_PREFIX}*")):
+        status = _lstat(folder)
+        if status is None or status.st_uid != os.getuid() or not (folder / "config.json").exists():
+            continue
+        try:
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            living.append(Instance(folder))
+        finally:
+            os.close(descriptor)
+    return living
