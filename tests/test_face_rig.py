@@ -36,9 +36,7 @@ def kit() -> ict.Ict:
     fields = {}
     for name in EXPRESSIONS:
         field = rng.normal(size=(VERTICES, 3)) * 0.05
-        wide = {"jawOpen": 3.3, "mouthClose": -3.9, "mouthUpperUp_L": 0.4, "mouthLowerDown_L": 0.35}.get(
-            name, 0.1
-        )
+        wide = {"jawOpen": 3.3, "mouthClose": -3.9, "mouthUpperUp_L": 0.4, "mouthLowerDown_L": 0.35}.get(name, 0.1)
         field[upper, 1] = wide / 2
         field[lower, 1] = -wide / 2
         fields[name] = field
@@ -71,9 +69,7 @@ def test_lips_open_by_the_aperture_whatever_the_jaw(face: rig.Rig, name: str) ->
 
 @pytest.mark.parametrize("jaw", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("rounding", [0.0, 1.0])
-def test_aperture_zero_is_shut_in_the_middle_and_at_the_sides(
-    face: rig.Rig, jaw: float, rounding: float
-) -> None:
+def test_aperture_zero_is_shut_in_the_middle_and_at_the_sides(face: rig.Rig, jaw: float, rounding: float) -> None:
     weights = face.weights(visemes.articulation(jaw=jaw, rounding=rounding, width=-rounding))
     moved = face.shape(weights) - face.shape({})
     for upper, lower in ((62, 66), (61, 67)):

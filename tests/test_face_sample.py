@@ -27,8 +27,7 @@ def test_the_visemes_come_first_and_everything_is_in_range() -> None:
     early = chosen[:16].tolist()
     for channels in VISEMES.values():
         assert any(
-            np.allclose([row[0], row[1]], [channels.get("jaw", 0), channels.get("aperture", 0)])
-            for row in early
+            np.allclose([row[0], row[1]], [channels.get("jaw", 0), channels.get("aperture", 0)]) for row in early
         )
     np.testing.assert_array_equal(chosen, sample.clamp(chosen))
 
@@ -41,9 +40,7 @@ def test_the_same_seed_gives_the_same_mouths_and_a_shorter_run_is_its_beginning(
 
 def test_alignments_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.phones.tsv"
-    path.write_text(
-        "0.0\t0.3\tsil\tforced\n0.3\t0.4\tb\tforced\n0.4\t0.8\taa\tforced\n0.8\t1.2\tsil\tforced\n"
-    )
+    path.write_text("0.0\t0.3\tsil\tforced\n0.3\t0.4\tb\tforced\n0.4\t0.8\taa\tforced\n0.8\t1.2\tsil\tforced\n")
     track = sample.tracks([path])
     assert track.shape == (30, 7)
     assert track[:, 1].max() > 0.5

@@ -34,9 +34,7 @@ def renders(tmp_path: Path) -> Path:
 
 def test_a_package_says_what_is_in_it(renders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle, "COUNT", 3)
-    monkeypatch.setattr(
-        package, "paint_rest", lambda _: np.full((view.MOUTH, view.MOUTH, 3), 140, np.float32)
-    )
+    monkeypatch.setattr(package, "paint_rest", lambda _: np.full((view.MOUTH, view.MOUTH, 3), 140, np.float32))
     painter, articulator = tmp_path / "painter.onnx", tmp_path / "voice" / "some.onnx"
     articulator.parent.mkdir()
     painter.write_bytes(b"painter")

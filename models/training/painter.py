@@ -209,9 +209,7 @@ def fit(
             logged = time.monotonic()
             torch.save(steady.state_dict(), checkpoint)
             peak = psnr(paint(steady, jx[:64]), jy[:64]).mean() if len(jx) else float("nan")
-            log.info(
-                "fit", step=step, done=round(done, 3), loss=round(error.item(), 5), psnr=round(float(peak), 2)
-            )
+            log.info("fit", step=step, done=round(done, 3), loss=round(error.item(), 5), psnr=round(float(peak), 2))
     torch.save(steady.state_dict(), checkpoint)
     return checkpoint
 
@@ -324,9 +322,7 @@ def score(renders: Path, path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     fitting = commands.add_parser("fit")
     fitting.add_argument("renders", type=Path)

@@ -56,9 +56,7 @@ def sheet(renders: Path, painter: Path, held_out: int = COLUMNS) -> Pixels:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("renders", type=Path)
     parser.add_argument("painter", type=Path)
     parser.add_argument("out", type=Path)
