@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from models.training.face import ict, identities, paint, view
@@ -40,7 +42,13 @@ def test_a_clone_is_read(clone: Path) -> None:
 def test_a_packed_kit_is_the_same(clone: Path, tmp_path: Path) -> None:
     kit = ict.load(clone)
     packed = tmp_path / "kit.npz"
-    arrays = {"V": kit.vertices, "L": kit.sizes, "F": kit.corners, "FT": kit.corner_uvs, "T": kit.uvs}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "V": kit.vertices,
+        "L": kit.sizes,
+        "F": kit.corners,
+        "FT": kit.corner_uvs,
+        "T": kit.uvs,
+    }
     arrays |= {"E_jawOpen": kit.expressions["jawOpen"]}
     arrays |= {f"I_{i:03d}": mode for i, mode in enumerate(kit.identities)}
     np.savez(packed, allow_pickle=False, **arrays)
