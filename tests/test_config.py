@@ -110,7 +110,7 @@ def test_no_file_no_text_no_toml_are_each_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="utf-8"):
         load_config(path)
     path.write_text("[ring.windows", encoding="utf-8")
-    with pytest.raises(ConfigError, match="Expected .]. at the end"):
+    with pytest.raises(ConfigError, match=r"Expected .\]. at the end"):
         load_config(path)
     path.write_text("ring = 3", encoding="utf-8")
     with pytest.raises(ConfigError, match="ring: Expected `object`, got `int`"):

@@ -268,7 +268,7 @@ TestModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=
 
 # ---- real processes -----------------------------------------------------------------------------------------
 
-BIG_SLOTS, BIG_BYTES = 3, 64_000
+BIG_SLOTS, BIG_BYTES = 3, 800_000  # large, so that copies overlap
 
 
 @pytest.fixture
