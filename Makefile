@@ -1,0 +1,63 @@
+# `make help` says what there is. Everything goes into .venv; nothing needs root but the tests' system packages.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check
+ARGS   ?=
+
+# Stamps: what is installed already is not installed again until the versions change.
+CREATED    := $(VENV)/.created
+CORE       := $(VENV)/.core
+TESTABLE   := $(VENV)/.testable
+VERSIONS   := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test style types tests format system clean
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: $(CORE) ## start everything, print the address to open; ARGS="--port 9000" and the like
+	@exec $(BIN)/python -m pipeline.run $(ARGS)
+
+test: style types tests ## style, types and tests: what must pass before a change goes in
+
+style: $(TESTABLE) ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(TESTABLE) ## mypy --strict on everything
+	$(BIN)/mypy
+
+tests: $(TESTABLE) system ## pytest with coverage, stages included; ARGS="-k ring" and the like
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS) </dev/null
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report --skip-covered --skip-empty
+
+format: $(TESTABLE) ## mend what ruff can mend by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+system: ## the system packages of the tests; asks nothing, and does nothing where they are there
+	@scripts/system-packages.sh tests
+
+clean: ## remove whatever make made, the environment included
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CREATED):
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("lipwire needs Python 3.11 or later, and \
+	this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.11 ...")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || PYTHON=$(PYTHON) scripts/system-packages.sh venv
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(CORE): $(CREATED) $(VERSIONS)
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(TESTABLE): $(CREATED) $(VERSIONS)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,train,mic]'
+	@touch $@ $(CORE)
