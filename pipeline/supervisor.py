@@ -119,13 +119,14 @@ class Supervisor:
 
     def _announce(self) -> None:
         ready = all(child.state is State.READY for child in self._children.values())
-        if ready and not self._announced:
+        first_ready = ready and not self._announced
+        if first_ready or time.monotonic() >= self._status_due:
+            self._status_due = time.monotonic() + _STATUS_EVERY_S
+            self._status.send(Status(ready, self._stopping, [child.describe() for child in self._children.values()]))
+        if first_ready:  # after the status: whoever reads this line finds /healthz ready
             self._announced = True
             sys.stdout.write(f"ready {self._address}\n")
             sys.stdout.flush()
-        if time.monotonic() >= self._status_due:
-            self._status_due = time.monotonic() + _STATUS_EVERY_S
-            self._status.send(Status(ready, self._stopping, [child.describe() for child in self._children.values()]))
 
     def _stop_all(self) -> None:
         """In the order of the audio's path: the edge drains while those behind it still work."""

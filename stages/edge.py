@@ -183,7 +183,13 @@ class Edge:
             return respond(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"full\n", {"Retry-After": "5"})
         return None
 
+    def _hear_status(self) -> None:
+        for notice in self._status_inlet.take():
+            if isinstance(notice, Status):
+                self._status = notice
+
     def _health(self) -> Response:
+        self._hear_status()
         stages = {
             f"{stage.process}.{stage.replica}": {
                 "state": stage.state,
@@ -560,9 +566,7 @@ class Edge:
                     self._chunk_failed(
                         stream, chunk, ErrorCode.TIMEOUT, f"no frame within {self._settings.deadline_ms} ms"
                     )
-            for notice in self._status_inlet.take():
-                if isinstance(notice, Status):
-                    self._status = notice
+            self._hear_status()
 
     async def _tell_stats(self) -> None:
         while True:

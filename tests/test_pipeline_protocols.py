@@ -20,8 +20,8 @@ WINDOW = voice()
 
 
 def pack(kind: int, frame_id: int, payload: bytes, magic: int = MAGIC, crc: int | None = None) -> bytes:
-    head: bytes = struct.pack("<IBII", magic, kind, frame_id, len(payload))
-    return head + payload + struct.pack("<I", zlib.crc32(payload) if crc is None else crc)
+    checksum = zlib.crc32(payload) if crc is None else crc
+    return b"".join((struct.pack("<IBII", magic, kind, frame_id, len(payload)), payload, struct.pack("<I", checksum)))
 
 
 def ask(samples: bytes, frame_id: int = 0, **more: Any) -> str:
@@ -31,7 +31,7 @@ def ask(samples: bytes, frame_id: int = 0, **more: Any) -> str:
 
 
 def as_int16(samples: "np.ndarray[Any, Any]") -> bytes:
-    return (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    return bytes((np.clip(samples, -1, 1) * 32767).astype("<i2").data)
 
 
 def unpack_live(message: bytes) -> tuple[dict[str, Any], bytes]:
@@ -139,6 +139,30 @@ async def test_every_chunk_of_a_lossless_stream_gets_its_frame_in_order(pipeline
     assert [meta["chunk"] for meta in metas] == list(range(chunks))
     assert [meta["audio_ms"] for meta in metas] == [40.0 * (k + 1) - started["lookahead_ms"] for k in range(chunks)]
     assert (stopped["chunks"], stopped["frames"], stopped["dropped"]) == (chunks, chunks, 0)
+
+
+async def test_a_live_stream_of_a_minute_misses_under_one_percent(pipeline: Pipeline) -> None:
+    chunks, chunk_s = 60 * 25, 0.04
+    samples = voice(chunks * CHUNK_SAMPLES)
+    received: set[int] = set()
+    async with websockets.connect(pipeline.ws, max_size=None) as socket:
+        await socket.send(json.dumps({"action": "start_stream", "version": 1}))
+        await socket.recv()
+
+        async def receive() -> None:
+            while len(received) < chunks:
+                message = await socket.recv()
+                assert isinstance(message, bytes), message
+                received.add(unpack_live(message)[0]["chunk"])
+
+        receiver = asyncio.create_task(receive())
+        began = asyncio.get_running_loop().time()
+        for number, start in enumerate(range(0, len(samples), CHUNK_SAMPLES)):
+            await asyncio.sleep(max(0.0, began + number * chunk_s - asyncio.get_running_loop().time()))
+            await socket.send(pack(0x03, number % 500, as_int16(samples[start : start + CHUNK_SAMPLES])))
+        await asyncio.wait([receiver], timeout=1)
+        receiver.cancel()
+    assert len(received) > 0.99 * chunks
 
 
 async def test_silence_brings_the_mouth_to_rest_without_inference(pipeline: Pipeline) -> None:

@@ -1,0 +1,42 @@
+"""A slow client loses its oldest frames, never an answer."""
+
+import pytest
+
+from pipeline.sendqueue import SendQueue, SlowClientError
+
+
+async def take(queue: SendQueue, number: int) -> list[bytes | str]:
+    return [await queue.get() for _ in range(number)]
+
+
+async def test_beyond_the_limit_the_oldest_frame_goes() -> None:
+    queue = SendQueue(frame_limit=2)
+    for frame in (b"1", b"2", b"3"):
+        queue.put_frame(frame)
+    assert queue.dropped == 1
+    assert await take(queue, 2) == [b"2", b"3"]
+
+
+async def test_answers_are_kept_and_stay_in_order() -> None:
+    queue = SendQueue(frame_limit=1)
+    queue.put_answer("a")
+    queue.put_frame(b"1")
+    queue.put_answer("b")
+    queue.put_frame(b"2")
+    assert await take(queue, 3) == ["a", "b", b"2"]
+
+
+async def test_room_is_free_again_after_sending() -> None:
+    queue = SendQueue(frame_limit=1)
+    for frame in (b"1", b"2", b"3"):
+        queue.put_frame(frame)
+        assert await queue.get() == frame
+    assert queue.dropped == 0
+
+
+def test_who_never_reads_is_found_out() -> None:
+    queue = SendQueue(frame_limit=1)
+    for number in range(256):
+        queue.put_answer(str(number))
+    with pytest.raises(SlowClientError):
+        queue.put_answer("one too many")
