@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import instance
 from pipeline.config import Config, ProcessConfig, RingConfig, SocketConfig
-from pipeline.instance import Instance, InstanceConfig, InstanceLock, remove_dead_instances
+from pipeline.instance import Instance, InstanceConfig, InstanceLock, living_instances, remove_dead_instances
 from pipeline.ring import RingReader, RingWriter
 
 CONFIG = Config(
@@ -214,3 +214,18 @@ def test_two_starting_at_once_do_not_take_each_others_folder(
     assert (lock.instance.folder / "lock").exists()
     assert remove_dead_instances() == []
     lock.remove()
+
+
+def test_only_what_lives_is_listed(owner: Owner, shared_memory: Path) -> None:
+    assert living_instances() == []
+    told = InstanceConfig(config=CONFIG, host="127.0.0.1", port=8080, supervisor_pid=1)
+    (shared_memory / "lipwire-no-lock").mkdir()
+    Instance(shared_memory / "lipwire-no-lock").write_config(told)
+    folders = []
+    for process, folder in (owner(), owner()):
+        Instance(folder).write_config(told)
+        folders.append((process, folder))
+    (victim, _), (_, living_folder) = folders
+    victim.kill()
+    victim.wait()
+    assert [found.folder for found in living_instances()] == [living_folder]
