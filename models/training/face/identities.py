@@ -83,6 +83,10 @@ class Look:
     rest: dict[str, float] = field(default_factory=dict)
     """Rig weights that are always on: the resting expression."""
     exposure: float = 0.25
+    lid_reach: float = 1.0
+    """How far the lids travel in a blink, for eyes larger than the kit's."""
+    lid_arc: float = 0.0
+    """Centimetres by which half-shut lids are lifted off the eye: they go straight, the eye is round."""
     earrings: bool = False
     aligned: bool = False
     """Move and scale the head so that eyes and mouth are where the mean face has them."""
@@ -140,6 +144,8 @@ AMARA: Final = Look(
     title="Amara",
     description="A woman with dark skin, her hair in a bun, in a green pullover, in warm evening light.",
     identity={0: 1.25, 1: 0.35, 2: -0.95, 3: -0.3, 5: 0.4, 7: -0.3, 9: 0.3},
+    lid_reach=1.16,
+    lid_arc=0.14,
     aligned=True,
     earrings=True,
     skin=Skin(

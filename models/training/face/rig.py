@@ -68,6 +68,8 @@ class Rig:
         self.tongue = self._tongue_mask()
         self.fields = self._fields()
         self._window = self._crop_window()
+        travel = np.linalg.norm(self.fields["blink"], axis=1)[:, None]
+        self._lids = travel / (travel.max() + 1e-9) * np.array([0.0, 0.0, 1.0])
         self._lip_gap = {name: self._gap(field) for name, field in self.fields.items()}
         self._side_gap = {name: self._gap(field, side=True) for name, field in self.fields.items()}
 
@@ -207,7 +209,10 @@ class Rig:
         """
         base = self.neutral.copy()
         lids = dict(eyes or {})
-        lids.setdefault("eye_wide", 0.22 * (1 - lids.get("blink", 0.0)))
+        blink = lids.get("blink", 0.0)
+        lids["blink"] = blink * self.look.lid_reach
+        base += self.look.lid_arc * 4 * blink * (1 - 0.8 * blink) * self._lids
+        lids.setdefault("eye_wide", 0.22 * (1 - blink))
         for name, weight in (*self.look.rest.items(), *lids.items()):
             base += weight * self.fields[name]
         moved = np.zeros_like(base)
