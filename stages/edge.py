@@ -58,7 +58,7 @@ _SWEEP_S: Final = 0.05
 _STATS_EVERY_S: Final = 1.0
 _PING_S: Final = 20.0  # a peer that has vanished is noticed within two of these
 _GOING_AWAY: Final = 1001
-_TRY_AGAIN: Final = 1013
+_LOSSLESS_WAITING: Final = 16  # chunks of one lossless stream that may be in the stages at once
 _POLICY: Final = 1008
 _WEBSOCKET_PATHS: Final = ("/", "/ws")
 WEBCLIENT_DIR: Final = Path(__file__).resolve().parent.parent / "webclient"
@@ -240,14 +240,22 @@ class Edge:
 
     def _take(self, client: Client, message: str | bytes) -> None:
         try:
-            if not client.may_send():
+            request = self._decode(client, message)
+            if not self._paced_by_answers(client, request) and not client.may_send():
                 raise ProtocolError(
                     ErrorCode.RATE_LIMITED,
                     f"at most {self.limits.requests_per_s} messages a second and connection",
                 )
-            self._handle(client, self._decode(client, message))
+            self._handle(client, request)
         except ProtocolError as error:
             client.queue.put_answer(encode_failure(error))
+
+    def _paced_by_answers(self, client: Client, request: Request) -> bool:
+        """A lossless stream may go as fast as its frames come back."""
+        stream = client.stream
+        if stream is None or not isinstance(request, AudioChunk) or stream.pace is not Pace.LOSSLESS:
+            return False
+        return stream.waiting < _LOSSLESS_WAITING
 
     def _decode(self, client: Client, message: str | bytes) -> Request:
         if isinstance(message, str):
