@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.articulation import CHANNELS, REST
-from models.training import package
+from models.training import package, sheet
 from models.training.face import idle, view
 from models.training.face.identities import DEFAULT
 
@@ -86,3 +86,17 @@ def test_silence_shows_no_seam(name: str) -> None:
         apart = idle.lay(frame, rest, cover, placement) - frame
         assert np.abs(apart).mean() < 0.3
         assert np.abs(cv2.GaussianBlur(apart, (15, 15), 0)).max() < 3
+
+
+def test_every_viseme_is_shown_on_the_face() -> None:
+    picture = sheet.faces(SPEAKERS / "default")
+    assert picture.shape == (2 * 430, 6 * 320, 3)
+    rest, open_wide = picture[:430, :320].astype(int), picture[:430, 320:640].astype(int)
+    assert np.abs(rest[:40] - open_wide[:40]).mean() < np.abs(rest[200:330] - open_wide[200:330]).mean()
+
+
+def test_a_render_and_its_painting_stand_one_above_the_other() -> None:
+    grey = np.full((view.MOUTH, view.MOUTH, 3), 100, np.uint8)
+    cell = sheet.cell("", grey, grey + 10)
+    third = len(cell) // 3
+    assert [int(cell[third * i + third // 2, 50, 0]) for i in range(3)] == [100, 110, 168]

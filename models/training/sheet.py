@@ -1,6 +1,10 @@
-"""A picture to judge a painter by: `python -m models.training.sheet RENDERS PAINTER.onnx OUT.jpg`.
+"""Pictures to judge a speaker by.
 
-Every viseme, and below them mouths held out: each rendered, painted, and four times the difference.
+    python -m models.training.sheet paintings RENDERS PAINTER.onnx OUT.jpg
+    python -m models.training.sheet faces models/speakers/default OUT.jpg
+
+The first: every viseme, and below them mouths held out: each rendered, painted, and four times the difference. The
+second: every viseme as it is served, painted into the idle loop at different moments.
 """
 
 import argparse
@@ -11,14 +15,14 @@ import cv2
 import numpy as np
 import structlog
 
-from models.training.face.idle import read
+from models.training.face.idle import lay, read
 from models.training.face.sample import read_held_out
 from models.training.face.visemes import VISEMES, articulation
 from models.training.painter import Pixels
 
 log = structlog.get_logger()
 
-SCALE: Final = 1.5
+SCALE: Final = 1.25
 COLUMNS: Final = 6
 
 
@@ -54,16 +58,40 @@ def sheet(renders: Path, painter: Path, held_out: int = COLUMNS) -> Pixels:
     return np.concatenate([np.concatenate(cells[i : i + COLUMNS], 1) for i in range(0, len(cells), COLUMNS)])
 
 
+def faces(speaker: Path) -> Pixels:
+    """Every viseme on the speaker's face, RGB."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(speaker / "painter.onnx"), providers=["CPUExecutionProvider"])
+    placements = np.load(speaker / "placement.npy")
+    cover = read(speaker / "mask.png")[..., 0].astype(np.uint8)
+    shown = []
+    for number, (name, channels) in enumerate(VISEMES.items()):
+        base = number * 21 % len(placements)
+        vector = np.array([articulation(**channels)], np.float32)
+        patch = session.run(None, {"articulation": vector})[0][0].astype(np.float32)
+        face = lay(read(speaker / "frames" / f"{base:03d}.jpg"), patch, cover, placements[base])
+        face = np.ascontiguousarray(np.round(face[40:470, 96:416]).astype(np.uint8))
+        cv2.putText(face, name, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+        shown.append(face)
+    return np.concatenate([np.concatenate(shown[i : i + COLUMNS], 1) for i in range(0, len(shown), COLUMNS)])
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("renders", type=Path)
-    parser.add_argument("painter", type=Path)
-    parser.add_argument("out", type=Path)
+    commands = parser.add_subparsers(dest="command", required=True)
+    painting = commands.add_parser("paintings")
+    painting.add_argument("renders", type=Path)
+    painting.add_argument("painter", type=Path)
+    painting.add_argument("out", type=Path)
+    facing = commands.add_parser("faces")
+    facing.add_argument("speaker", type=Path)
+    facing.add_argument("out", type=Path)
     args = parser.parse_args()
-    picture = sheet(args.renders, args.painter)
+    picture = sheet(args.renders, args.painter) if args.command == "paintings" else faces(args.speaker)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(args.out), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    cv2.imwrite(str(args.out), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
     log.info("sheet", out=str(args.out), kilobytes=args.out.stat().st_size // 1024)
 
 
