@@ -6,7 +6,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check
 ARGS   ?=
 
-# Stamps: what is installed already is not installed again until the versions change.
+# Stamps: what is installed already is not installed again until the versions change. --no-compile: to compile all of
+# PyTorch takes longer than to install it, and the tests import a small part.
 CREATED    := $(VENV)/.created
 CORE       := $(VENV)/.core
 TESTABLE   := $(VENV)/.testable
@@ -59,5 +60,5 @@ $(CORE): $(CREATED) $(VERSIONS)
 	@touch $@
 
 $(TESTABLE): $(CREATED) $(VERSIONS)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev,train,mic]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev,train,mic]'
 	@touch $@ $(CORE)
