@@ -25,15 +25,18 @@ class InvalidSamplesError(ValueError):
 
 
 def samples_from_float32(raw: bytes | memoryview) -> Samples:
-    """Read little-endian float32 samples; a view, not a copy.
+    """Read little-endian float32 samples; a view, not a copy, unless what is louder than full scale is clipped.
 
     Raises:
         InvalidSamplesError: a sample is NaN or infinite.
     """
     samples = np.frombuffer(raw, dtype="<f4")
-    if not np.isfinite(samples).all():
+    peak = np.abs(samples).max(initial=0)  # NaN, where one is
+    if peak <= 1:
+        return samples
+    if not np.isfinite(peak):
         raise InvalidSamplesError("the audio holds NaN or infinite samples; send finite float32 in [-1, 1]")
-    return samples
+    return np.clip(samples, -1, 1)
 
 
 def samples_from_int16(raw: bytes | memoryview) -> Samples:

@@ -28,7 +28,7 @@ from pipeline import probes
 from pipeline.channels import ControlOutlet, Inlet, Outlet, ProbeOutlet
 from pipeline.instance import Instance
 from pipeline.logs import configure_logs
-from pipeline.messages import Close, Failed, Heartbeat, Message, Ready, Route
+from pipeline.messages import Chunk, Close, Failed, Heartbeat, Message, Ready, Route
 from pipeline.protocol.errors import ErrorCode
 from pipeline.ring import OverwrittenError, RingReader, RingWriter, SlotRef
 
@@ -140,6 +140,7 @@ def newest_wins(batch: Sequence[Message], now_ns: int) -> tuple[list[Message], l
     """Split what has arrived into what is worth working on and what is stale.
 
     Stale is what is past its deadline, and a live window of which the same session has a newer one in the batch.
+    An audio chunk never is: the windows after it would have a hole. The window that it ends may be dropped further on.
     """
     newest: dict[str, int] = {}
     for message in batch:
@@ -151,8 +152,8 @@ def newest_wins(batch: Sequence[Message], now_ns: int) -> tuple[list[Message], l
         route = message.route
         replaced = route.live and route.sequence < newest[route.session]
         expired = route.deadline_ns < now_ns
-        control = isinstance(message, Close | Failed)
-        (kept if control or not (replaced or expired) else stale).append(message)
+        exempt = isinstance(message, Chunk | Close | Failed)
+        (kept if exempt or not (replaced or expired) else stale).append(message)
     return kept, stale
 
 

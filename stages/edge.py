@@ -59,6 +59,7 @@ _STATS_EVERY_S: Final = 1.0
 _PING_S: Final = 20.0  # a peer that has vanished is noticed within two of these
 _GOING_AWAY: Final = 1001
 _LOSSLESS_WAITING: Final = 16  # chunks of one lossless stream that may be in the stages at once
+_LOSSLESS_PATIENCE: Final = 20  # deadlines: a file's next frame is worth waiting for, through a stage's restart as well
 _POLICY: Final = 1008
 _WEBSOCKET_PATHS: Final = ("/", "/ws")
 WEBCLIENT_DIR: Final = Path(__file__).resolve().parent.parent / "webclient"
@@ -271,6 +272,8 @@ class Edge:
             case StartStream():
                 self._start_stream(client, request)
             case StopStream():
+                if client.stream is None:
+                    raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "no stream of this connection runs")
                 self._stop_stream(client)
             case WatchSession():
                 self._watch(client, request)
@@ -380,7 +383,8 @@ class Edge:
         stream = client.stream
         assert stream is not None  # the decoder lets no chunk pass before start_stream
         now = time.monotonic_ns()
-        deadline_ns = now + self._settings.deadline_ms * _NS_PER_MS
+        patience = _LOSSLESS_PATIENCE if stream.pace is Pace.LOSSLESS else 1
+        deadline_ns = now + patience * self._settings.deadline_ms * _NS_PER_MS
         number = stream.sent(now, deadline_ns)
         route = Route(
             session=stream.session,
@@ -572,7 +576,10 @@ class Edge:
             for stream in self._streams.values():
                 for chunk in stream.expired(now):
                     self._chunk_failed(
-                        stream, chunk, ErrorCode.TIMEOUT, f"no frame within {self._settings.deadline_ms} ms"
+                        stream,
+                        chunk,
+                        ErrorCode.TIMEOUT,
+                        "no frame by the deadline; the server is busy or restarts a stage",
                     )
             self._hear_status()
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.messages import Close, Lookup, Message, Route
+from pipeline.messages import Chunk, Close, Lookup, Message, Route
 from pipeline.runtime import newest_wins
 
 NOW = 1_000
@@ -30,6 +30,11 @@ def test_requests_are_all_kept_until_their_deadline() -> None:
 def test_a_close_is_heard_however_late() -> None:
     close = Close(Route("a", 1, 0, "default", False, 0, 0, 0, 0))
     assert newest_wins([close], NOW) == ([close], [])
+
+
+def test_no_audio_is_lost_to_a_hiccup() -> None:
+    late = [Chunk(Route("a", n, 0, "default", True, 1, 0, NOW - 1, 0), b"", 0.01) for n in range(3)]
+    assert newest_wins(late, NOW) == (late, [])
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 20), st.booleans(), st.integers(NOW - 2, NOW + 2))))

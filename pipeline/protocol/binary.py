@@ -50,7 +50,7 @@ def encode(kind: BinaryType, frame_id: int, *payload: bytes | memoryview) -> byt
     length = 0
     for piece in payload:
         crc = zlib.crc32(piece, crc)
-        length += len(piece)
+        length += memoryview(piece).nbytes
     return b"".join((_HEADER.pack(MAGIC, kind, frame_id, length), *payload, _CRC.pack(crc)))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.audio import InvalidSamplesError, samples_from_float32, samples_from_int16
+from pipeline.protocol.binary import MAX_FRAME_ID
 from pipeline.protocol.errors import ErrorCode, ProtocolError
 from pipeline.protocol.requests import (
     WINDOW_BYTES_FLOAT32,
@@ -33,7 +34,7 @@ class _GenerateFrame(msgspec.Struct):
     """Keys that are not listed are ignored, as the original's clients may send more."""
 
     frame_id: int
-    audio_data: str = ""
+    audio_data: str | None = ""
     use_real_audio: bool = True
     speaker: str | None = None
 
@@ -78,6 +79,8 @@ def decode(text: str | bytes) -> WindowRequest | FeatureRequest | Control:
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolError(ErrorCode.INVALID_JSON, f"the text is not JSON: {error}") from None
+    except RecursionError:
+        raise ProtocolError(ErrorCode.INVALID_JSON, "the JSON is nested too deeply; a message is flat") from None
     if head.action == GENERATE_FRAME:
         return _decode_generate_frame(text, head.frame_id)
     if head.action not in _CONTROLS:
@@ -85,7 +88,7 @@ def decode(text: str | bytes) -> WindowRequest | FeatureRequest | Control:
         raise ProtocolError(
             ErrorCode.UNKNOWN_ACTION,
             f"the action {head.action[:40]!r} is not known; known are {known}",
-            head.frame_id,
+            _echo(head.frame_id),
         )
     try:
         control: Control = msgspec.json.decode(text, type=_CONTROLS[head.action])
@@ -98,13 +101,13 @@ def _decode_generate_frame(text: str | bytes, frame_id: int) -> WindowRequest | 
     try:
         request = msgspec.json.decode(text, type=_GenerateFrame)
     except msgspec.ValidationError as error:
-        raise ProtocolError(ErrorCode.INVALID_REQUEST, f"{GENERATE_FRAME}: {error}", frame_id) from None
-    if not 0 <= request.frame_id <= 0xFFFF_FFFF:
-        raise ProtocolError(ErrorCode.INVALID_FRAME_ID, "frame_id is an integer from 0 to 4294967295")
+        raise ProtocolError(ErrorCode.INVALID_REQUEST, f"{GENERATE_FRAME}: {error}", _echo(frame_id)) from None
+    if not 0 <= request.frame_id <= MAX_FRAME_ID:
+        raise ProtocolError(ErrorCode.INVALID_FRAME_ID, f"frame_id is an integer from 0 to {MAX_FRAME_ID}")
     if not request.use_real_audio:
         return FeatureRequest(request.frame_id, ReplyForm.JSON, request.speaker)
     try:
-        raw = base64.b64decode(request.audio_data, validate=True)
+        raw = base64.b64decode(request.audio_data or "", validate=True)
     except (binascii.Error, ValueError) as error:
         raise ProtocolError(ErrorCode.INVALID_BASE64, f"audio_data is not base64: {error}", frame_id) from None
     if len(raw) == WINDOW_BYTES_INT16:
@@ -120,6 +123,11 @@ def _decode_generate_frame(text: str | bytes, frame_id: int) -> WindowRequest | 
         return WindowRequest(frame_id, samples_from_float32(raw), ReplyForm.JSON, request.speaker)
     except InvalidSamplesError as error:
         raise ProtocolError(ErrorCode.INVALID_SAMPLES, str(error), frame_id) from None
+
+
+def _echo(frame_id: int) -> int:
+    """What a failure says of the request's frame_id: 0 where no frame can have it."""
+    return frame_id if 0 <= frame_id <= MAX_FRAME_ID else 0
 
 
 def encode(answer: msgspec.Struct) -> str:

@@ -185,6 +185,6 @@ def decode_frame_payload(payload: memoryview) -> tuple[FrameMeta, memoryview]:
         raise ProtocolError(ErrorCode.INVALID_LENGTH, f"the payload ends within its {length} bytes of JSON")
     try:
         meta = msgspec.json.decode(payload[_META_LENGTH.size : start], type=FrameMeta)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(ErrorCode.INVALID_JSON, f"the frame's description: {error}") from None
     return meta, payload[start:]

@@ -4,7 +4,7 @@ Requests are answered one for one; chunks of a live stream each become a window 
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -15,6 +15,10 @@ WINDOW_BYTES_FLOAT32: Final = WINDOW_SAMPLES * 4  # 61,440
 WINDOW_BYTES_INT16: Final = WINDOW_SAMPLES * 2  # 30,720
 CHUNK_BYTES_FLOAT32: Final = CHUNK_SAMPLES * 4  # 3,840
 CHUNK_BYTES_INT16: Final = CHUNK_SAMPLES * 2  # 1,920
+
+
+Level = Annotated[float, msgspec.Meta(ge=0, le=1)]
+SessionName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class ReplyForm(StrEnum):
@@ -69,8 +73,8 @@ class StartStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     speaker: str | None = None
     pace: Pace = Pace.LIVE
     view: View = View.FULL
-    silence_threshold: float | None = None
-    name: str | None = None
+    silence_threshold: Level | None = None
+    name: SessionName | None = None
 
 
 class StopStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="stop_stream"):
@@ -81,7 +85,7 @@ class WatchSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     """Receive another session's frames, found by the name it was started with."""
 
     version: int
-    name: str
+    name: SessionName
     view: View = View.FULL
 
 
