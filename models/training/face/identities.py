@@ -83,6 +83,8 @@ class Look:
     rest: dict[str, float] = field(default_factory=dict)
     """Rig weights that are always on: the resting expression."""
     exposure: float = 0.25
+    lips_closer: float = 0.0
+    """Centimetres by which the identity's lips must come nearer to be shut."""
     lid_reach: float = 1.0
     """How far the lids travel in a blink, for eyes larger than the kit's."""
     lid_arc: float = 0.0
@@ -144,6 +146,7 @@ AMARA: Final = Look(
     title="Amara",
     description="A woman with dark skin, her hair in a bun, in a green pullover, in warm evening light.",
     identity={0: 1.25, 1: 0.35, 2: -0.95, 3: -0.3, 5: 0.4, 7: -0.3, 9: 0.3},
+    lips_closer=0.075,
     lid_reach=1.16,
     lid_arc=0.14,
     aligned=True,

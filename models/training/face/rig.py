@@ -187,7 +187,7 @@ class Rig:
             "lower_down": aperture * 0.40 * bare + 0.25 * a["tongue"] * aperture,
             "tongue": a["tongue"],
         }
-        want = aperture * APERTURE_CM - 0.03 * press
+        want = aperture * APERTURE_CM - 0.03 * press - self.look.lips_closer
         have = sum(weight * self._lip_gap[name] for name, weight in w.items() if name not in UNCOUNTED)
         have -= 0.26 * lifted * self._lip_gap["upper_up"]
         missing = want - have
