@@ -36,12 +36,14 @@ def samples_from_float32(raw: bytes | memoryview) -> Samples:
         return samples
     if not np.isfinite(peak):
         raise InvalidSamplesError("the audio holds NaN or infinite samples; send finite float32 in [-1, 1]")
-    return np.clip(samples, -1, 1)
+    clipped: Samples = np.clip(samples, -1, 1)
+    return clipped
 
 
 def samples_from_int16(raw: bytes | memoryview) -> Samples:
     """Read little-endian int16 samples and scale them to [-1, 1)."""
-    return np.frombuffer(raw, dtype="<i2").astype(np.float32) / np.float32(INT16_FULL_SCALE)
+    samples: Samples = np.frombuffer(raw, dtype="<i2").astype(np.float32) / np.float32(INT16_FULL_SCALE)
+    return samples
 
 
 def int16_from_samples(samples: Samples) -> bytes:

@@ -50,7 +50,7 @@ def rows(summary: Summary, order: list[str]) -> list[Row]:
 
 def _draw(table_rows: list[Row]) -> Table:
     table = Table(title="lipwire, ms")
-    table.add_column("stage")
+    table.add_column("stage", no_wrap=True, min_width=max(len(row.stage) for row in table_rows) if table_rows else None)
     table.add_column("windows", justify="right")
     for column in _COLUMNS:
         table.add_column(column, justify="right")

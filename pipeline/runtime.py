@@ -6,6 +6,7 @@ A stage dies with its supervisor (PR_SET_PDEATHSIG), drains on SIGTERM, and repo
 One failed window is answered with an error and logged; the loop goes on.
 """
 
+import abc
 import argparse
 import contextlib
 import ctypes
@@ -17,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import structlog
@@ -157,18 +158,24 @@ def newest_wins(batch: Sequence[Message], now_ns: int) -> tuple[list[Message], l
     return kept, stale
 
 
-class Stage(Protocol):
-    """What a stage file provides. `batch_limit`: how many windows it works on together."""
+class Stage(abc.ABC):
+    """What a stage file provides."""
 
-    batch_limit: int
+    batch_limit = 1
+    """How many windows it works on together."""
 
+    @abc.abstractmethod
     def warm_up(self) -> str:
         """Load and run everything once; returns what was chosen, for people."""
 
+    @abc.abstractmethod
     def work(self, batch: list[Message]) -> None:
         """Do the work on what has arrived, and send it on."""
 
-    def close(self, session: str) -> None:
+    def look_ahead(self, batch: list[Message]) -> None:  # noqa: B027 - most stages have nothing to prepare
+        """What is better done now that the batch has left than when the next one has come."""
+
+    def close(self, session: str) -> None:  # noqa: B027 - most stages keep nothing
         """Let go of what is kept for `session`."""
 
 
@@ -222,6 +229,7 @@ def _work(context: StageContext, stage: Stage, windows: list[Message]) -> None:
             context.fail(windows[0].route, ErrorCode.INTERNAL, "this window could not be painted; the log says why")
     else:
         context.probe((window.route for window in windows), started_ns)
+        stage.look_ahead(windows)
         return
     if len(windows) > 1:  # one bad window must not cost the others their frame
         for window in windows:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.engine import Articulation, OnnxEngine, Pixels
 from models.speaker import Speaker, SpeakerError, open_speaker
 from pipeline.messages import Features, Message, Mouth
-from pipeline.runtime import StageContext, run_stage, sent_now
+from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 from stages.speakers import open_for, speakers_dir
 
 BATCH_LIMIT: Final = 4  # batch 4 costs 3.3 times batch 1: beyond it, waiting grows faster than work shrinks
@@ -37,7 +37,7 @@ class _Face:
         return self.engine.articulate(features[0] if len(features) == 1 else np.concatenate(features))
 
 
-class Infer:
+class Infer(Stage):
     batch_limit = BATCH_LIMIT
 
     def __init__(self, context: StageContext) -> None:

@@ -14,7 +14,7 @@ from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, samples_from_float32
 from pipeline.history import History
 from pipeline.level import FFT_SIZE, LevelMeter, level_of_window
 from pipeline.messages import Chunk, Lookup, Message, Upload, Window
-from pipeline.runtime import StageContext, run_stage, sent_now
+from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 
 SILENT_CHUNKS: Final = 5  # 200 ms below the threshold before it counts as silence: a plosive's closure is shorter
 IDLE_S: Final = 120.0  # a session unheard of for so long is forgotten, should its Close have been lost
@@ -36,9 +36,7 @@ class _Session:
         return level, self.quiet_chunks >= SILENT_CHUNKS
 
 
-class Ingest:
-    batch_limit = 1
-
+class Ingest(Stage):
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._windows = context.writer("windows")

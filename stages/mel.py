@@ -11,13 +11,11 @@ from models.speaker import Speaker
 from pipeline.audio import WINDOW_SAMPLES, samples_from_float32
 from pipeline.messages import Features, Lookup, Message, Route, Window
 from pipeline.protocol.errors import ErrorCode
-from pipeline.runtime import StageContext, StageError, run_stage, sent_now
+from pipeline.runtime import Stage, StageContext, StageError, run_stage, sent_now
 from stages.speakers import open_for
 
 
-class Mel:
-    batch_limit = 1
-
+class Mel(Stage):
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._speakers: dict[str, Speaker] = {}
@@ -60,9 +58,6 @@ class Mel:
         if speaker is None:
             speaker = self._speakers[route.speaker] = open_for(self._context, route)
         return speaker
-
-    def close(self, session: str) -> None:
-        """Nothing is kept for a session."""
 
 
 if __name__ == "__main__":

@@ -15,15 +15,13 @@ from models.compose import Composer
 from models.speaker import SpeakerError, open_speaker
 from pipeline.messages import VIEW_FULL, VIEW_PATCH, Frame, Message, Mouth
 from pipeline.ring import SlotRef
-from pipeline.runtime import StageContext, run_stage, sent_now
+from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 from stages.speakers import open_for, speakers_dir
 
 JPEG_QUALITY: Final = 85  # 0.85 ms and about 30 KB for 512 x 512 here; artefacts are not visible at 25 fps
 
 
-class Publish:
-    batch_limit = 1
-
+class Publish(Stage):
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._frames = context.writer("frames")
@@ -47,8 +45,12 @@ class Publish:
         (mouth,) = batch
         if isinstance(mouth, Mouth):
             self._compose(mouth)
-            if mouth.route.live:  # the frame has left: now is the time to decode what the next one will need
-                self._composer(mouth).prepare(mouth.route.frame_id + 1)
+
+    def look_ahead(self, batch: list[Message]) -> None:
+        """Decode the base frame that the session will need next."""
+        (mouth,) = batch
+        if isinstance(mouth, Mouth) and mouth.route.live:
+            self._composer(mouth).prepare(mouth.route.frame_id + 1)
 
     def _compose(self, mouth: Mouth) -> None:
         composer = self._composer(mouth)
@@ -87,9 +89,6 @@ class Publish:
             composer = self._composers[name] = Composer(speaker)
             self._sizes[name] = (speaker.manifest.mouth.height, speaker.manifest.mouth.width)
         return composer
-
-    def close(self, session: str) -> None:
-        """Nothing is kept for a session."""
 
 
 if __name__ == "__main__":
