@@ -33,7 +33,7 @@ types: $(TESTABLE) ## mypy --strict on everything
 
 tests: $(TESTABLE) system ## pytest with coverage, stages included; ARGS="-k ring" and the like
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(ARGS) </dev/null
+	$(BIN)/coverage run -m pytest --durations=5 $(ARGS) </dev/null
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --skip-covered --skip-empty
 
