@@ -22,6 +22,7 @@ from pipeline.messages import Probe
 from pipeline.probes import Summary
 
 _REFRESH_S: Final = 1.0
+_PIPE_COLUMNS: Final = 120  # a pipe has no width of its own; the table needs about 100
 _COLUMNS: Final = ("queue p50", "p99", "service p50", "p99", "age p50", "p99")
 
 
@@ -87,7 +88,12 @@ def main() -> None:
     summary = Summary()
     end = time.monotonic() + arguments.seconds
     try:
-        with Live(console=Console(), refresh_per_second=2, screen=False, auto_refresh=not arguments.json) as view:
+        with Live(
+            console=Console(width=None if sys.stdout.isatty() else _PIPE_COLUMNS),
+            refresh_per_second=2,
+            screen=False,
+            auto_refresh=not arguments.json,
+        ) as view:
             while time.monotonic() < end:
                 inlet.sub.poll(int(_REFRESH_S * 1000))
                 time.sleep(_REFRESH_S)
