@@ -73,6 +73,7 @@ class StageContext:
         self.stopping = False
         self._beat_every_ns = self.config.pipeline.heartbeat_ms * _NS_PER_MS
         self._next_beat_ns = 0
+        self._left_ns = 0
 
     def writer(self, ring: str) -> RingWriter:
         """Take over this replica's ring `ring`."""
@@ -95,6 +96,7 @@ class StageContext:
 
     def send(self, socket: str, message: Message) -> None:
         """Pass a header on; where that is not possible, whoever waits for it is told."""
+        self._left_ns = time.monotonic_ns()  # before: the receiver may well run before this process does again
         if self.outlets[socket].send(message):
             return
         self.drops[f"{socket}_full"] += 1
@@ -113,9 +115,9 @@ class StageContext:
         self.send(REPLIES, Failed(route, code.value, message))
 
     def probe(self, routes: Iterable[Route], started_ns: int) -> None:
-        """Publish what these windows, worked on together from `started_ns` until now, cost here."""
+        """Publish what these windows, worked on together from `started_ns` until the last was sent on, cost here."""
         batch = list(routes)
-        now = time.monotonic_ns()
+        now = self._left_ns if self._left_ns > started_ns else time.monotonic_ns()
         drops = dict(self.drops)
         for route in batch:
             self.probes.send(probes.measure(self.process, self.replica, route, started_ns, now, len(batch), drops))
