@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ import av
 import av.error
 import numpy as np
 import simplejpeg
+import soundfile
+import soxr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -29,6 +32,7 @@ from pipeline.client import LipSync, LiveFrame, ServerError, ServerGoneError
 from pipeline.protocol.requests import Pace
 
 _STOP_S: Final = 20.0
+_SAMPLES_PER_MS: Final = SAMPLE_RATE_HZ // 1000
 _CRF: Final = "16"  # x264's constant quality: no visible loss
 _TRACK_COLUMNS: Final = ("time_s", "aperture", "rounding")
 
@@ -38,70 +42,103 @@ class RenderError(Exception):
 
 
 def read_audio(path: Path) -> Samples:
-    """The first audio stream of any file that FFmpeg reads, as 24 kHz mono float32 [n].
+    """The first audio stream of any file that FFmpeg or libsndfile reads, as 24 kHz mono float32 [n].
 
     Raises:
         RenderError: no such file, not audio, or without a sample.
     """
+    if not path.is_file():
+        raise RenderError(f"{path}: no such file")
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise RenderError(f"{path}: there is no audio in it")
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-            pieces = [
-                piece.to_ndarray()[0]
-                for frame in container.decode(container.streams.audio[0])
-                for piece in resampler.resample(frame)
-            ]
-            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
-    except FileNotFoundError:
-        raise RenderError(f"{path}: no such file") from None
+        samples, rate_hz = _read_with_ffmpeg(path)
     except (av.error.FFmpegError, OSError) as error:
-        raise RenderError(f"{path}: not an audio file that FFmpeg reads: {error}") from None
-    samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+        try:
+            stereo, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError):
+            raise RenderError(f"{path}: not an audio file that FFmpeg or libsndfile reads: {error}") from None
+        samples = stereo.mean(1)
     if not len(samples):
         raise RenderError(f"{path}: its audio is empty")
     if not np.isfinite(samples).all():
         raise RenderError(f"{path}: it holds NaN or infinite samples")
-    return np.clip(samples, -1, 1).astype(np.float32)
+    resampled: Samples = np.clip(soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ), -1, 1).astype(np.float32)
+    return resampled
 
 
-def chunks_of(samples: Samples, lookahead_ms: int) -> list[Samples]:
-    """Chunks of 960, with silence after the end until the last moment of the sound has its frame."""
-    needed = len(samples) + lookahead_ms * SAMPLE_RATE_HZ // 1000
-    count = -(-needed // CHUNK_SAMPLES)
-    padded = np.zeros(count * CHUNK_SAMPLES, np.float32)
-    padded[: len(samples)] = samples
-    return list(padded.reshape(count, CHUNK_SAMPLES))
+def _read_with_ffmpeg(path: Path) -> tuple[Samples, int]:
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            raise RenderError(f"{path}: there is no audio in it")
+        stream = container.streams.audio[0]
+        to_mono = av.AudioResampler(format="flt", layout="mono", rate=stream.rate)
+        pieces = [piece.to_ndarray()[0] for frame in container.decode(stream) for piece in to_mono.resample(frame)]
+        pieces += [piece.to_ndarray()[0] for piece in to_mono.resample(None)]
+        return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), stream.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a sound is cut into chunks so that every moment of it has its frame, and frames lie at 0, 40, 80 ms.
+
+    A frame shows the moment `lookahead_ms` before its chunk's end. Silence before the sound brings these moments onto
+    the movie's grid, silence after it lets the last of them have its frame.
+    """
+
+    samples: int
+    lookahead_ms: int
+
+    @property
+    def before_ms(self) -> int:
+        """Of silence; with it the first frame that is not before the sound shows its very beginning."""
+        return -self.lookahead_ms % CHUNK_MS if self.lookahead_ms else CHUNK_MS
+
+    @property
+    def frames(self) -> int:
+        """Frames that the movie has."""
+        return -(-self.samples // CHUNK_SAMPLES)
+
+    @property
+    def count(self) -> int:
+        """Chunks to send."""
+        return self.frames + (self.before_ms + self.lookahead_ms) // CHUNK_MS - 1
+
+    def chunks(self, samples: Samples) -> list[Samples]:
+        padded = np.zeros(self.count * CHUNK_SAMPLES, np.float32)
+        begin = self.before_ms * _SAMPLES_PER_MS
+        padded[begin : begin + len(samples)] = samples[: len(padded) - begin]
+        return list(padded.reshape(self.count, CHUNK_SAMPLES))
+
+    def time_ms(self, audio_ms: float) -> float:
+        """The moment of the file that a frame shows; below 0 for the mouth at rest before it."""
+        return audio_ms - self.before_ms
 
 
 class Movie:
-    """An MP4 being written: H.264 at 25 fps and AAC.
+    """An MP4 being written: H.264 at 25 fps and AAC. It has its name only once it is whole.
 
     Raises:
         RenderError: it cannot be written.
     """
 
     def __init__(self, path: Path, width: int, height: int, samples: Samples) -> None:
-        try:
-            path.open("wb").close()  # PyAV itself opens the file only with the first packet
-        except OSError as error:
-            raise RenderError(f"{path}: cannot be written: {error}") from None
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        check_writable(path)
+        self._path = path
+        self._part = path.with_name(f".{path.name}.part")
+        self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
         self._video: Any = self._container.add_stream("libx264", rate=FRAME_RATE_HZ, options={"crf": _CRF})
         self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
         self._audio: Any = self._container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
         self._samples = samples
         self._written = 0
-        self._last_pts = -1
+        self.frames = 0
 
-    def add(self, frame: LiveFrame) -> None:
-        """Write a frame at its moment of the sound, and the sound up to it."""
-        pts = round(frame.meta.audio_ms / CHUNK_MS)
-        if pts <= self._last_pts:
-            return  # before the start: the mouth at rest, shown by the frame at 0
-        self._last_pts = pts
-        picture = av.VideoFrame.from_ndarray(simplejpeg.decode_jpeg(frame.image, colorspace="RGB"), format="rgb24")
+    def add(self, image: bytes, time_ms: float) -> None:
+        """Write a frame at its moment of the sound, and the sound up to its end."""
+        pts = round(time_ms / CHUNK_MS)
+        if pts != self.frames:
+            raise RenderError(f"the server sent the frame of {time_ms:.0f} ms where frame {self.frames} was due")
+        self.frames += 1
+        picture = av.VideoFrame.from_ndarray(simplejpeg.decode_jpeg(image, colorspace="RGB"), format="rgb24")
         picture.pts = pts
         self._container.mux(self._video.encode(picture))
         self._add_sound((pts + 1) * CHUNK_SAMPLES)
@@ -114,14 +151,39 @@ class Movie:
             self._container.mux(self._audio.encode(sound))
             self._written += len(piece)
 
-    def close(self) -> None:
+    def finish(self) -> None:
+        """Write what is left, and give the movie its name."""
         self._add_sound(len(self._samples))
         self._container.mux(self._video.encode(None))
         self._container.mux(self._audio.encode(None))
         self._container.close()
+        self._part.replace(self._path)
+
+    def discard(self) -> None:
+        """Leave nothing behind; after `finish` there is nothing to discard."""
+        with contextlib.suppress(av.error.FFmpegError, OSError):
+            self._container.close()
+        self._part.unlink(missing_ok=True)
 
 
-def track_row(frame: LiveFrame) -> tuple[str, str, str]:
+def check_writable(path: Path) -> None:
+    """Find out before the work, and leave what is there as it is.
+
+    Raises:
+        RenderError: no file can be made there.
+    """
+    if path.is_dir():
+        raise RenderError(f"{path}: cannot be written: it is a folder; name a file in it")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.exists():
+            path.open("ab").close()
+    except OSError as error:
+        raise RenderError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def track_row(frame: LiveFrame, time_ms: float) -> tuple[str, str, str]:
     """time_s, aperture, rounding of one frame; a speaker without these channels cannot be tracked.
 
     Raises:
@@ -129,7 +191,7 @@ def track_row(frame: LiveFrame) -> tuple[str, str, str]:
     """
     shown = frame.meta.articulation
     try:
-        return f"{frame.meta.audio_ms / 1000:.3f}", f"{shown['aperture']:.4f}", f"{shown['rounding']:.4f}"
+        return f"{time_ms / 1000:.3f}", f"{shown['aperture']:.4f}", f"{shown['rounding']:.4f}"
     except KeyError as error:
         raise RenderError(f"the speaker '{frame.meta.speaker}' has no channel {error}: leave --track out") from None
 
@@ -153,7 +215,11 @@ def own_pipeline() -> Iterator[str]:
             yield line.split()[1].replace("http", "ws", 1) + "/ws"
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(_STOP_S)
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             process.stdout.close()
 
 
@@ -176,18 +242,24 @@ async def render(url: str, samples: Samples, out: Path, speaker: str | None, *, 
     async with LipSync(url, speaker=speaker, pace=Pace.LOSSLESS) as face:
         started = face.started
         assert started is not None
-        chunks = chunks_of(samples, started.lookahead_ms)
+        plan = Plan(len(samples), started.lookahead_ms)
         movie = Movie(out, started.width, started.height, samples)
         try:
             with bar:
-                task = bar.add_task(f"{out.name}, {started.speaker}", total=len(chunks))
-                async for frame in face.stream(chunks):
-                    movie.add(frame)
-                    if track:
-                        table.writerow(track_row(frame))
+                task = bar.add_task(f"{out.name}, {started.speaker}", total=plan.count)
+                async for frame in face.stream(plan.chunks(samples)):
                     bar.advance(task)
+                    time_ms = plan.time_ms(frame.meta.audio_ms)
+                    if time_ms < 0:
+                        continue  # before the sound begins
+                    movie.add(frame.image, time_ms)
+                    if track:
+                        table.writerow(track_row(frame, time_ms))
+            if movie.frames != plan.frames:
+                raise RenderError(f"only {movie.frames} of {plan.frames} frames came")
+            movie.finish()
         finally:
-            movie.close()
+            movie.discard()
     return rows.getvalue()
 
 
@@ -202,14 +274,19 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         samples = read_audio(arguments.input)
+        for path in (arguments.output, arguments.track):
+            if path is not None:
+                check_writable(path)
         with contextlib.nullcontext(arguments.url) if arguments.url else own_pipeline() as url:
             track = asyncio.run(
                 render(url, samples, arguments.output, arguments.speaker, track=arguments.track is not None)
             )
         if arguments.track is not None:
             arguments.track.write_text(track, encoding="utf-8")
-    except (RenderError, ServerError, ServerGoneError, OSError) as error:
+    except (RenderError, ServerError, ServerGoneError, av.error.FFmpegError, OSError) as error:
         sys.exit(f"lipwire: {error}")
+    except KeyboardInterrupt:
+        sys.exit("lipwire: stopped; nothing was written")
 
 
 if __name__ == "__main__":
