@@ -38,7 +38,7 @@ STEPS: Final = 16
 
 _HALF: Final = WIN_LENGTH // 2
 _HANN: Final = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WIN_LENGTH) / WIN_LENGTH)).astype(np.float32)
-_BLOCK: Final = 4_096
+_BLOCK: Final = 1_024
 """Frames transformed at once over a recording: bounds the memory, not the result."""
 
 
@@ -95,23 +95,30 @@ class MelFrontEnd:
         before = max(0, int(WINDOW - ends.min())) + WIN_LENGTH
         after = max(0, int(ends.max()) - len(recording)) + WIN_LENGTH
         padded = np.pad(recording.astype(np.float32, copy=False), (before, after))
-        power = np.empty((len(ends), len(self.frames), self.bank.shape[1]), np.float32)
-        for column, frame in enumerate(self.frames):
-            # A frame at the window's edge hears only what lies inside; neighbouring windows share the others.
-            inside = np.arange(WIN_LENGTH) + frame * HOP - _HALF
-            mask = ((inside >= 0) & (inside < WINDOW)).astype(np.float32)
-            starts = ends - WINDOW + frame * HOP - _HALF + before
-            power[:, column] = self._shared(padded, starts, mask)
+        starts = (ends + (before - WINDOW - _HALF))[:, None] + self.frames * HOP
+        power = np.empty((*starts.shape, self.bank.shape[1]), np.float32)
+        # A frame at the window's edge hears only what lies inside; windows share all the others.
+        inside = self.frames[:, None] * HOP - _HALF + np.arange(WIN_LENGTH)
+        masks = ((inside >= 0) & (inside < WINDOW)).astype(np.float32)
+        whole = masks.all(axis=1)
+        shared, place = np.unique(starts[:, whole], return_inverse=True)
+        power[:, whole] = self._at(padded, shared)[place.reshape(len(ends), -1)]
+        for column in np.flatnonzero(~whole):
+            power[:, column] = self._at(padded, starts[:, column], masks[column])
         return self.form(power)
 
-    def _shared(
-        self, padded: NDArray[np.float32], starts: NDArray[np.int64], mask: NDArray[np.float32]
+    def _at(
+        self,
+        padded: NDArray[np.float32],
+        starts: NDArray[np.int64],
+        mask: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Band powers of the frames that begin at ``starts``; [N, B]."""
+        """Band powers of the frames that begin at ``starts``; [n, B]."""
+        every = np.lib.stride_tricks.sliding_window_view(padded, WIN_LENGTH)
         power = np.empty((len(starts), self.bank.shape[1]), np.float32)
         for first in range(0, len(starts), _BLOCK):
-            block = starts[first : first + _BLOCK]
-            power[first : first + _BLOCK] = self._power(padded[block[:, None] + np.arange(WIN_LENGTH)] * mask)
+            cut = every[starts[first : first + _BLOCK]]
+            power[first : first + _BLOCK] = self._power(cut if mask is None else cut * mask)
         return power
 
     def _power(self, cut: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -178,11 +185,16 @@ _DENSE: Final = np.arange(52, 77, 2)
 
 
 def _with_context(power: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Three steps that sum up the window (quietest, mean, mean of the older part), then 13 new frames."""
+    """Three steps that sum up the window, then the newest 13 frames, relative to its loudest moment.
+
+    The three: the mean over the window, as loud as it is; the quietest, all but two of its frames louder; the mean
+    of its older part. The first tells voices near from voices far, the second is the noise.
+    """
     compressed = _levelled(power)
-    older = compressed[:, : len(_CONTEXT)]
-    summary = [np.sort(compressed, axis=1)[:, 2], compressed.mean(axis=1), older.mean(axis=1)]
-    return _as_is(np.concatenate([np.stack(summary, axis=1), compressed[:, len(_CONTEXT) :]], axis=1))
+    loud = np.log10(power.mean(axis=1) + _FLOOR) / np.float32(4) + np.float32(1)
+    older = compressed[:, : len(_CONTEXT)].mean(axis=1)
+    summary = np.stack([loud, np.sort(compressed, axis=1)[:, 2], older], axis=1)
+    return _as_is(np.concatenate([summary, compressed[:, len(_CONTEXT) :]], axis=1))
 
 
 def _frames(first: int, step: int = 1) -> NDArray[np.int64]:
