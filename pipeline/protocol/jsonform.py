@@ -71,6 +71,7 @@ def decode(text: str | bytes) -> WindowRequest | FeatureRequest | Control:
             INVALID_LENGTH or INVALID_SAMPLES.
     """
     try:
+        text = text if isinstance(text, str) else text.decode()
         head = msgspec.json.decode(text, type=_Action)
     except msgspec.ValidationError as error:
         raise ProtocolError(
@@ -97,7 +98,7 @@ def decode(text: str | bytes) -> WindowRequest | FeatureRequest | Control:
     return control
 
 
-def _decode_generate_frame(text: str | bytes, frame_id: int) -> WindowRequest | FeatureRequest:
+def _decode_generate_frame(text: str, frame_id: int) -> WindowRequest | FeatureRequest:
     try:
         request = msgspec.json.decode(text, type=_GenerateFrame)
     except msgspec.ValidationError as error:
