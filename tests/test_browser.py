@@ -1,5 +1,9 @@
-"""The page in a real headless Chromium: it shows the face, plays the sample in sync, and hears the microphone."""
+"""The page in a real headless Chromium: it shows the face, plays the sample in sync, and hears the microphone.
 
+The fake microphone of Chromium hears sample.wav, over and over.
+"""
+
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,12 @@ FAKE_MICROPHONE = [
 ]
 AV_OFFSET_MS = 45.0  # ITU-R BT.1359: sound 45 ms ahead of its picture begins to be noticed
 STATE = "window.lipwire.state"
+JPEG_ERROR = 3.0  # mean over the mouth, of 255: the patch is coded once, the whole frame as well
+PIXELS = """(() => {
+    const { display } = window.lipwire.face;
+    const pixels = display.context.getImageData(176, 260, 160, 160).data;
+    return [display.lastBase, Array.from(pixels).filter((_, index) => index % 16 === 0)];
+})()"""
 
 
 def until(page: Page, condition: str) -> None:
@@ -89,6 +99,102 @@ def test_the_microphone_is_heard(page: Page) -> None:
     assert state(page)["source"] == "none"
 
 
+def choose_transport(page: Page, transport: str, view: str = "full") -> None:
+    page.evaluate("document.getElementById('settings').open = true")
+    page.select_option("#transport", transport)
+    if transport == "live":
+        page.select_option("#view", view)
+
+
+@pytest.mark.parametrize(("transport", "view"), [("live", "patch"), ("binary", "full"), ("json", "full")])
+def test_each_transport_draws_test_mode(page: Page, transport: str, view: str) -> None:
+    choose_transport(page, transport, view)
+    page.click("#test")
+    before = state(page)["framesDrawn"]
+    until(page, f"{STATE}.framesDrawn >= {before + 25}")  # ids 0..9 come round twice: none freezes the picture
+    assert state(page)["lastError"] == ""
+    assert (state(page)["saving"] > 0.5) == (view == "patch")
+
+
+def test_a_transport_can_be_changed_while_the_microphone_is_live(page: Page) -> None:
+    page.click("#microphone")
+    for transport in ("binary", "json", "live"):
+        choose_transport(page, transport)
+        before = state(page)["framesDrawn"]
+        until(page, f"{STATE}.framesDrawn >= {before + 10}")
+    assert state(page)["source"] == "microphone"
+    assert state(page)["lastError"] == ""
+
+
+def test_patches_give_the_pixels_of_whole_frames(page: Page) -> None:
+    """Test mode paints the same sound for ever; its ten base frames repeat: both views show the same ten."""
+    settled = []
+    for view in ("full", "patch"):
+        choose_transport(page, "live", view)
+        page.click("#test")
+        before = state(page)["framesDrawn"]
+        until(page, f"{STATE}.framesDrawn >= {before + 30}")  # the smoothed mouth has arrived
+        seen: dict[int, list[int]] = {}
+        deadline = time.monotonic() + 20
+        while len(seen) < 5 and time.monotonic() < deadline:
+            shown, pixels = page.evaluate(PIXELS)
+            seen[shown] = pixels
+        settled.append(seen)
+        page.click("#test")
+    both = settled[0].keys() & settled[1].keys()
+    assert both
+    for index in both:
+        difference = [abs(a - b) for a, b in zip(settled[0][index], settled[1][index], strict=True)]
+        assert sum(difference) / len(difference) < JPEG_ERROR
+
+
+def test_a_file_that_is_no_audio_is_explained(page: Page) -> None:
+    page.set_input_files("#file", {"name": "notes.wav", "mimeType": "audio/wav", "buffer": b"not a sound"})
+    until(page, f"{STATE}.lastError !== ''")
+    assert "notes.wav" in state(page)["lastError"]
+    assert state(page)["source"] == "none"
+
+
+def test_a_file_of_ones_own_speaks_in_step(page: Page) -> None:
+    page.set_input_files("#file", ROOT / "webclient" / "sample.wav")
+    until(page, f"{STATE}.source === 'file' && {STATE}.framesReceived >= 50")
+    assert abs(state(page)["avOffsetMs"]) <= AV_OFFSET_MS
+    page.click("#choose")
+    assert state(page)["source"] == "none"
+
+
+def test_it_works_as_a_browser_source(browsers: dict[str, Browser], pipeline: Pipeline) -> None:
+    with browsers["with microphone"].new_page() as page:
+        page.goto(pipeline.address + "/?autostart=1&ui=0")
+        until(page, f"{STATE}.source === 'microphone' && {STATE}.framesDrawn >= 25")
+        assert not page.is_visible("#panel")
+
+
+def test_another_page_can_watch(browsers: dict[str, Browser], pipeline: Pipeline) -> None:
+    browser = browsers["with microphone"]
+    with browser.new_page() as speaking, browser.new_page() as watching:
+        watching.goto(pipeline.address + "/?watch=booth")
+        until(watching, f"{STATE}.lastError.includes('Nobody speaks')")
+        speaking.goto(pipeline.address + "/?name=booth&autostart=1")
+        until(watching, f"{STATE}.framesDrawn >= 25")
+
+
+def test_the_embedded_face_speaks(browsers: dict[str, Browser], pipeline: Pipeline) -> None:
+    with browsers["with microphone"].new_page() as page:
+        page.goto(pipeline.address + "/embed/example.html")
+        until(page, "window.lipwire.figures.framesDrawn > 0")
+        page.click("button")
+        until(page, "window.lipwire.figures.framesReceived >= 25")
+
+
+def test_a_speaker_that_is_not_installed_is_explained(browsers: dict[str, Browser], pipeline: Pipeline) -> None:
+    with browsers["with microphone"].new_page() as page:
+        page.goto(pipeline.address + "/?speaker=nobody")
+        until(page, "document.getElementById('message').textContent.includes('nobody')")
+        page.click("#microphone")
+        until(page, f"{STATE}.framesReceived >= 10")
+
+
 def test_a_refused_microphone_is_explained(browsers: dict[str, Browser], pipeline: Pipeline) -> None:
     with browsers["refusing"].new_page() as page:
         page.goto(pipeline.address)
@@ -106,10 +212,14 @@ def test_every_installed_speaker_can_be_chosen(page: Page) -> None:
         until(page, f"{STATE}.framesDrawn > {before}")
 
 
-def test_the_page_comes_back_with_the_edge(page: Page, pipeline: Pipeline) -> None:
+def test_the_page_comes_back_with_the_edge_and_speaks_on(page: Page, pipeline: Pipeline) -> None:
+    page.click("#microphone")
+    until(page, f"{STATE}.framesReceived >= 10")
     pid = pipeline.pid_of("edge")
     kill(pid)
     until(page, f"{STATE}.connection === 'waiting'")
     assert "again" in state(page)["lastError"]
     wait_until(lambda: state(page)["connection"] == "connected")
     pipeline.wait_ready(pid)
+    before = state(page)["framesReceived"]
+    until(page, f"{STATE}.framesReceived >= {before + 25}")

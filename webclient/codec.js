@@ -67,6 +67,28 @@ export function decodeFrame(payload) {
   return { meta, image: payload.subarray(2 + length) };
 }
 
+/** @param {Float32Array} samples @returns {Uint8Array} little-endian float32 */
+export function float32Bytes(samples) {
+  const bytes = new Uint8Array(samples.length * 4);
+  const view = new DataView(bytes.buffer);
+  samples.forEach((sample, i) => view.setFloat32(i * 4, sample, true));
+  return bytes;
+}
+
+/** @param {Uint8Array} bytes @returns {string} base64 */
+export function toBase64(bytes) {
+  let text = "";
+  for (let start = 0; start < bytes.length; start += 0x8000) {
+    text += String.fromCharCode(...bytes.subarray(start, start + 0x8000));
+  }
+  return btoa(text);
+}
+
+/** @param {string} text base64 @returns {Uint8Array<ArrayBuffer>} */
+export function fromBase64(text) {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
 /** @param {Float32Array} samples in [-1, 1] @returns {Uint8Array} little-endian int16 */
 export function int16Bytes(samples) {
   const bytes = new Uint8Array(samples.length * 2);

@@ -1,93 +1,121 @@
-/** The WebSocket with its live stream: reconnects by itself, says what it is doing, hands out frames and answers. */
+/** The WebSocket: reconnects by itself with backoff, says what it is doing, hands out messages. */
 
-import { Type, decode, decodeFrame, encode, int16Bytes } from "./codec.js";
+import { decode } from "./codec.js";
 
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 10_000;
-const LIVE_FRAME_IDS = 500;
 
-/** Events: `state` (detail: text), `frame` ({meta, image, sentAt}), `answer` (JSON), `failure` ({error, message}). */
+/**
+ * Events: `state` ({state, words}; state is closed, connecting, connected or waiting), `text` (an object), `binary`
+ * ({type, frameId, payload}), `broken` (words: a message that could not be read).
+ */
 export class Connection extends EventTarget {
-  /** @param {string} url */
+  /** @param {string} url of the WebSocket */
   constructor(url) {
     super();
     this.url = url;
     this.state = "closed";
     this.bytesReceived = 0;
+    this.bytesSent = 0;
+    this.reconnects = 0;
     /** @type {WebSocket | null} */
     this.socket = null;
     this.retryMs = FIRST_RETRY_MS;
-    this.nextChunk = 0;
-    /** @type {Map<number, number>} chunk -> when it was sent, ms */
-    this.sentAt = new Map();
+    this.retryTimer = 0;
   }
 
   open() {
-    this.#say("connecting");
+    this.#say("connecting", "Connecting to the server.");
     const socket = new WebSocket(this.url);
+    let opened = false;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
+      opened = true;
       this.retryMs = FIRST_RETRY_MS;
-      this.#say("connected");
+      this.#say("connected", "");
     };
     socket.onmessage = (event) => this.#receive(event.data);
-    socket.onclose = (event) => {
+    socket.onclose = async (event) => {
+      if (this.socket !== socket) return;
       const wait = this.retryMs;
       this.retryMs = Math.min(wait * 2, LONGEST_RETRY_MS);
-      this.#say("waiting", `${event.reason || "The server is gone."} Trying again in ${(wait / 1000).toFixed(1)} s.`);
-      setTimeout(() => this.open(), wait);
+      this.reconnects++;
+      this.retryTimer = setTimeout(() => this.open(), wait);
+      const cause = event.reason ? `The server closed the connection: ${event.reason}.` : "The server is gone.";
+      const again = ` Trying again in ${(wait / 1000).toFixed(1)} s.`;
+      this.#say("waiting", cause + again);
+      if (!opened) {
+        const words = await this.#whyRefused();
+        if (this.state === "waiting" && this.socket === socket) this.#say("waiting", words + again);
+      }
     };
     this.socket = socket;
   }
 
-  #say(state, words = "") {
+  /** The browser hides why a handshake failed; the server's health tells more. */
+  async #whyRefused() {
+    try {
+      const health = new URL("/healthz", this.url.replace(/^ws/, "http"));
+      const response = await fetch(health, { signal: AbortSignal.timeout(2000) });
+      const { ready, down } = await response.json();
+      if (ready) return "The server refuses this page: it is full, or the address lacks its token.";
+      return `The server is starting${down?.length ? ` (waiting for ${down.join(", ")})` : ""}.`;
+    } catch {
+      return "The server does not answer. Is lipwire running?";
+    }
+  }
+
+  close() {
+    clearTimeout(this.retryTimer);
+    const socket = this.socket;
+    this.socket = null;
+    socket?.close();
+    this.#say("closed", "");
+  }
+
+  /** @param {string} state @param {string} words */
+  #say(state, words) {
     this.state = state;
     this.dispatchEvent(new CustomEvent("state", { detail: { state, words } }));
   }
 
   get connected() {
-    return this.socket !== null && this.socket.readyState === WebSocket.OPEN;
+    return this.socket?.readyState === WebSocket.OPEN;
   }
 
-  /** @param {object} message */
+  /** @param {object} message @returns {boolean} whether it left */
   sendJson(message) {
-    if (this.connected) this.socket.send(JSON.stringify(message));
+    return this.#send(JSON.stringify(message));
   }
 
-  /** @param {{speaker?: string, view?: string, silence_threshold?: number}} options */
-  startStream(options) {
-    this.nextChunk = 0;
-    this.sentAt.clear();
-    this.sendJson({ action: "start_stream", version: 1, ...options });
+  /** @param {Uint8Array<ArrayBuffer>} message @returns {boolean} whether it left */
+  sendBinary(message) {
+    return this.#send(message);
   }
 
-  stopStream() {
-    this.sendJson({ action: "stop_stream" });
+  /** @param {string | Uint8Array<ArrayBuffer>} data */
+  #send(data) {
+    if (!this.socket || !this.connected) return false;
+    this.socket.send(data);
+    this.bytesSent += data.length;
+    return true;
   }
 
-  /** @param {Float32Array} samples 960 of them @returns {number} the chunk's number */
-  sendChunk(samples) {
-    const chunk = this.nextChunk++;
-    if (this.connected) {
-      this.sentAt.set(chunk, performance.now());
-      this.socket.send(encode(Type.AUDIO_CHUNK, chunk % LIVE_FRAME_IDS, int16Bytes(samples)));
-    }
-    return chunk;
-  }
-
+  /** @param {string | ArrayBuffer} data */
   #receive(data) {
-    if (typeof data === "string") {
-      const answer = JSON.parse(data);
-      this.dispatchEvent(new CustomEvent(answer.success ? "answer" : "failure", { detail: answer }));
-      return;
+    let name;
+    let detail;
+    try {
+      if (typeof data === "string") {
+        this.bytesReceived += data.length;
+        [name, detail] = ["text", JSON.parse(data)];
+      } else {
+        this.bytesReceived += data.byteLength;
+        [name, detail] = ["binary", decode(data)];
+      }
+    } catch (error) {
+      [name, detail] = ["broken", `The server sent what this page cannot read: ${/** @type {Error} */ (error).message}`];
     }
-    this.bytesReceived += data.byteLength;
-    const message = decode(data);
-    if (message.type === Type.LIVE_FRAME) {
-      const { meta, image } = decodeFrame(message.payload);
-      const sentAt = this.sentAt.get(meta.chunk);
-      for (const chunk of this.sentAt.keys()) if (chunk <= meta.chunk) this.sentAt.delete(chunk);
-      this.dispatchEvent(new CustomEvent("frame", { detail: { meta, image, sentAt } }));
-    }
+    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }

@@ -1,161 +1,250 @@
-/** The page: wires sources, connection and display to the buttons. */
+/**
+ * The page: wires the face to its buttons.
+ *
+ * In the address: `?speaker=NAME`, `?autostart=1` (microphone at once), `?ui=0` (the face alone), `?watch=NAME` (another
+ * session's face), `?name=NAME` (under which others watch this one), `?token=...`, `?log=debug`.
+ */
 
-import { Connection } from "./connection.js";
-import { Display } from "./display.js";
-import { FilePlayer, Microphone, microphoneWords } from "./sources.js";
+import { LipwireFace } from "./face.js";
+import { log } from "./log.js";
+import { Panel } from "./panel.js";
+import { Recorder } from "./recorder.js";
+import { loadSettings, saveSettings } from "./settings.js";
 
+/** @param {string} id @returns {any} */
 const element = (id) => document.getElementById(id);
-const scheme = location.protocol === "https:" ? "wss" : "ws";
-const connection = new Connection(`${scheme}://${location.host}/ws${location.search}`);
-const display = new Display(element("face"));
+const address = new URLSearchParams(location.search);
+const settings = loadSettings();
+const METER_MAX = 0.6;
+
+const face = new LipwireFace(element("face"), {
+  speaker: address.get("speaker") || settings.speaker || undefined,
+  transport: /** @type {any} */ (settings.transport),
+  view: /** @type {any} */ (settings.view),
+  silenceThreshold: settings.silencePercent / 100,
+  name: address.get("name") || undefined,
+});
+/** @type {Recorder | null} */
+let recorder = null;
 
 /** What tests and curious users may look at. */
-const state = { connection: "closed", source: "none", framesReceived: 0, dropped: 0, roundTripMs: 0, lastError: "" };
-window.lipwire = {
-  get state() {
-    return { ...state, framesDrawn: display.drawn, late: display.late, avOffsetMs: display.avOffsetMs };
+Object.assign(window, {
+  lipwire: {
+    face,
+    get state() {
+      return face.figures;
+    },
   },
-};
+});
 
-let source = null;
+// ---- what the face tells ---------------------------------------------------------------------------------------------
 
+/** @param {string} name @param {(detail: any) => void} show */
+const on = (name, show) => face.addEventListener(name, (event) => show(/** @type {CustomEvent} */ (event).detail));
+
+/** @param {string} words @param {"info" | "error"} [kind] */
 function tell(words, kind = "info") {
   element("message").textContent = words;
   element("message").dataset.kind = kind;
-  if (kind === "error") state.lastError = words;
 }
 
-function stop() {
-  source?.stop();
-  source = null;
-  state.source = "none";
-  display.position = null;
-  display.clear();
-  connection.stopStream();
-  element("sample").textContent = "Play the sample";
-  element("microphone").textContent = "Use the microphone";
+on("message", ({ words, kind }) => {
+  tell(words, kind);
+  if (words) log(kind === "error" ? "warn" : "info", words);
+});
+
+on("state", ({ state, words }) => {
+  log("info", "connection:", state, words);
+  element("connection").textContent = state;
+  element("connection-dot").dataset.state = state;
+  if (state === "connected") arrive();
+});
+
+const BUTTONS = [
+  { id: "sample", source: "sample", rest: "Play the sample", active: "Stop the sample" },
+  { id: "microphone", source: "microphone", rest: "Use the microphone", active: "Stop the microphone" },
+  { id: "choose", source: "file", rest: "Audio file…", active: "Stop the file" },
+  { id: "tab", source: "tab", rest: "A tab’s sound", active: "Stop the tab" },
+  { id: "test", source: "test", rest: "Test mode", active: "Stop the test" },
+];
+
+on("source", (name) => {
+  log("info", "source:", name);
+  for (const { id, source, rest, active } of BUTTONS) {
+    element(id).textContent = name === source ? active : rest;
+    element(id).setAttribute("aria-pressed", String(name === source));
+  }
+  if (name === "none") stopRecording();
+});
+
+on("level", ({ level, silent }) => {
+  element("level").value = level;
+  element("level-bar").style.width = `${Math.min(100, (100 * level) / METER_MAX)}%`;
+  element("voice").textContent = silent ? "quiet" : "voice";
+});
+
+on("frame", (news) => log("debug", "frame", news));
+
+on("models", ({ models, default: usual }) => {
+  const wanted = face.options.speaker ?? usual;
+  const known = models.some((/** @type {any} */ model) => model.name === wanted);
+  if (!known) {
+    tell(`The speaker “${wanted}” is not installed here; the default speaks.`, "error");
+    face.setSpeaker(usual);
+  }
+  const chosen = known ? wanted : usual;
+  element("speaker").replaceChildren(
+    ...models.map((/** @type {any} */ model) => new Option(model.title, model.name, false, model.name === chosen)),
+  );
+});
+
+// ---- what the user does ----------------------------------------------------------------------------------------------
+
+/** @param {string} id @param {string} source @param {() => unknown} begin */
+function toggle(id, source, begin) {
+  element(id).onclick = () => (face.sourceName === source ? face.stop() : begin());
 }
 
-async function start(name, button, makeSource, begin) {
-  const same = state.source === name;
-  stop();
-  if (same) return;
-  if (!connection.connected) return tell("There is no connection to the server yet.", "error");
-  connection.startStream({ speaker: element("speaker").value || undefined });
-  source = makeSource();
-  state.source = name;
+async function playSample() {
   try {
-    await begin(source);
-    element(button).textContent = "Stop";
-    tell(name === "microphone" ? "Speak: the face follows." : "");
+    const response = await fetch("sample.wav");
+    if (!response.ok) throw new Error(`the server answers ${response.status}`);
+    await face.playFile(await response.arrayBuffer(), "The sample", "sample");
   } catch (error) {
-    const words = name === "microphone" ? microphoneWords(error) : `This file cannot be played: ${error.message}`;
-    stop();
-    tell(words, "error");
+    tell(`The sample could not be loaded: ${/** @type {Error} */ (error).message}. Is the server running?`, "error");
   }
 }
 
-function playFile(name, button, load) {
-  return start(name, button, () => new FilePlayer((chunk) => connection.sendChunk(chunk), stop), async (player) => {
-    await player.start(await load());
-    display.position = () => player.position();
-  });
+async function listen() {
+  const { deviceId, echoCancellation, noiseSuppression, autoGainControl } = settings;
+  await face.listen({ deviceId, echoCancellation, noiseSuppression, autoGainControl });
+  if (face.sourceName === "microphone") {
+    tell("Speak: the face follows.");
+    await listDevices();
+  }
 }
 
-element("sample").onclick = () => playFile("sample", "sample", async () => (await fetch("sample.wav")).arrayBuffer());
-element("microphone").onclick = () =>
-  start(
-    "microphone",
-    "microphone",
-    () =>
-      new Microphone(
-        (chunk) => connection.sendChunk(chunk),
-        () => {
-          stop();
-          tell("The microphone was unplugged. Plug it in and start again.", "error");
-        },
-      ),
-    (microphone) => microphone.start(),
-  );
-element("speaker").onchange = () => {
-  if (source) connection.sendJson({ action: "switch_model", speaker: element("speaker").value });
-  else showRestingFace();
+/** @param {File | undefined} file */
+async function playFile(file) {
+  if (file) await face.playFile(await file.arrayBuffer(), `“${file.name}”`);
+}
+
+toggle("sample", "sample", playSample);
+toggle("microphone", "microphone", listen);
+toggle("choose", "file", () => element("file").click());
+toggle("tab", "tab", () => face.listenToTab());
+toggle("test", "test", () => face.test());
+element("file").onchange = async () => {
+  await playFile(element("file").files[0]);
+  element("file").value = "";
 };
 
 const stage = element("stage");
-stage.ondragover = (event) => event.preventDefault();
-stage.ondrop = (event) => {
+/** @param {boolean} over */
+function showDrop(over) {
+  stage.classList.toggle("dropping", over);
+  element("drop-hint").hidden = !over;
+}
+document.addEventListener("dragover", (event) => {
   event.preventDefault();
-  const file = event.dataTransfer.files[0];
-  if (file) playFile("file", "sample", () => file.arrayBuffer());
+  showDrop(true);
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) showDrop(false);
+});
+document.addEventListener("drop", async (event) => {
+  event.preventDefault();
+  showDrop(false);
+  await playFile(event.dataTransfer?.files[0]);
+});
+
+function stopRecording() {
+  recorder?.stop();
+  recorder = null;
+  element("record").textContent = "Record";
+  element("record").setAttribute("aria-pressed", "false");
+}
+
+element("record").onclick = () => {
+  if (recorder) return stopRecording();
+  if (face.sourceName === "none") return tell("Start the sample, a file or the microphone first, then record.");
+  recorder = new Recorder(element("face"), face.source?.track);
+  element("record").textContent = "Stop recording";
+  element("record").setAttribute("aria-pressed", "true");
 };
 
-/** One frame of silence, by the plain JSON request. */
-function showRestingFace() {
-  const silence = btoa("\0".repeat(15_360 * 2));
-  const request = { action: "generate_frame", frame_id: 0, audio_data: silence, use_real_audio: true };
-  const speaker = element("speaker").value;
-  connection.sendJson(speaker ? { ...request, speaker } : request);
+element("fullscreen").onclick = () => (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen());
+stage.ondblclick = element("fullscreen").onclick;
+
+// ---- settings --------------------------------------------------------------------------------------------------------
+
+element("speaker").onchange = () => {
+  settings.speaker = element("speaker").value;
+  saveSettings(settings);
+  face.setSpeaker(settings.speaker);
+};
+
+function showSilence() {
+  element("silence-value").textContent = `${settings.silencePercent} %`;
+  element("threshold-mark").style.left = `${settings.silencePercent / METER_MAX}%`;
+}
+element("silence").oninput = () => {
+  settings.silencePercent = Number(element("silence").value);
+  showSilence();
+};
+element("silence").onchange = () => {
+  saveSettings(settings);
+  face.configure({ silenceThreshold: settings.silencePercent / 100 });
+};
+
+for (const key of /** @type {const} */ (["transport", "view"])) {
+  element(key).value = settings[key];
+  element(key).onchange = () => {
+    settings[key] = element(key).value;
+    saveSettings(settings);
+    element("view").disabled = settings.transport !== "live";
+    face.configure({ [key]: settings[key] });
+  };
+}
+for (const key of /** @type {const} */ (["echoCancellation", "noiseSuppression", "autoGainControl"])) {
+  element(key).checked = settings[key];
+  element(key).onchange = () => {
+    settings[key] = element(key).checked;
+    saveSettings(settings);
+    if (face.sourceName === "microphone") listen();
+  };
+}
+element("device").onchange = () => {
+  settings.deviceId = element("device").value;
+  saveSettings(settings);
+  if (face.sourceName === "microphone") listen();
+};
+
+/** Browsers name the devices once the microphone has been allowed. */
+async function listDevices() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  const inputs = devices.filter((device) => device.kind === "audioinput" && device.deviceId && device.label);
+  const options = inputs.map((device) => new Option(device.label, device.deviceId));
+  element("device").replaceChildren(new Option("The browser’s default", ""), ...options);
+  element("device").value = inputs.some((device) => device.deviceId === settings.deviceId) ? settings.deviceId : "";
+}
+navigator.mediaDevices?.addEventListener("devicechange", listDevices);
+
+// ---- begin -----------------------------------------------------------------------------------------------------------
+
+let arrived = false;
+/** Once, with the first connection. */
+function arrive() {
+  if (arrived) return;
+  arrived = true;
+  const watched = address.get("watch");
+  if (watched) face.watch(watched);
+  else if (address.get("autostart") === "1") listen();
 }
 
-connection.addEventListener("state", ({ detail }) => {
-  state.connection = detail.state;
-  element("connection").textContent = detail.state;
-  if (detail.state === "waiting") {
-    stop();
-    tell(detail.words, "error");
-  }
-  if (detail.state === "connected") {
-    tell("");
-    connection.sendJson({ action: "list_models" });
-    connection.sendJson({ action: "stats", enabled: true });
-    showRestingFace();
-  }
-});
-
-connection.addEventListener("frame", ({ detail }) => {
-  state.framesReceived++;
-  state.dropped = detail.meta.dropped ?? 0;
-  if (detail.sentAt !== undefined) state.roundTripMs = performance.now() - detail.sentAt;
-  element("level").value = detail.meta.level;
-  display.add(detail.meta, detail.image);
-});
-
-connection.addEventListener("failure", ({ detail }) => tell(`${detail.message} (${detail.error})`, "error"));
-
-connection.addEventListener("answer", ({ detail }) => {
-  if (detail.frame_data) {
-    const image = Uint8Array.from(atob(detail.frame_data), (character) => character.charCodeAt(0));
-    if (!source) display.add({ audio_ms: 0 }, image);
-  } else if (detail.action === "models") {
-    const chosen = element("speaker").value || new URLSearchParams(location.search).get("speaker") || detail.default;
-    element("speaker").replaceChildren(
-      ...detail.models.map((model) => new Option(model.title, model.name, false, model.name === chosen)),
-    );
-  } else if (detail.action === "stats") {
-    showStats(detail.stages);
-  }
-});
-
-let lastDrawn = 0;
-let lastBytes = 0;
-
-/** @param {any[]} stages once a second */
-function showStats(stages) {
-  element("fps").textContent = String(display.drawn - lastDrawn);
-  element("bandwidth").textContent = `${Math.round((connection.bytesReceived - lastBytes) / 1024)} KB/s`;
-  [lastDrawn, lastBytes] = [display.drawn, connection.bytesReceived];
-  element("round-trip").textContent = `${state.roundTripMs.toFixed(0)} ms`;
-  element("dropped").textContent = `${state.dropped} + ${display.late} late`;
-  element("offset").textContent = display.position === null ? "–" : `${display.avOffsetMs.toFixed(0)} ms`;
-  const rows = [...stages.slice(1), stages[0]].map((stage) => {
-    const row = document.createElement("tr");
-    const cells = [stage.stage, stage.queue_p50.toFixed(2), stage.service_p50.toFixed(2), stage.age_p50.toFixed(1)];
-    row.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text })));
-    row.title = stage.note;
-    return row;
-  });
-  element("stages").replaceChildren(...rows);
-}
-
-connection.open();
+document.documentElement.classList.toggle("bare", address.get("ui") === "0");
+element("silence").value = settings.silencePercent;
+element("view").disabled = settings.transport !== "live";
+showSilence();
+new Panel(face);
+face.connect();
