@@ -7,10 +7,6 @@ from typing import Final
 _MAX_ANSWERS: Final = 256  # a client that asks this much and reads nothing is not a client
 
 
-class SlowClientError(Exception):
-    """The client does not read what it asked for."""
-
-
 class SendQueue:
     """In order; at most `frame_limit` frames wait, the oldest is dropped for a newer one."""
 
@@ -20,15 +16,14 @@ class SendQueue:
         self._frames = 0
         self._filled = asyncio.Event()
         self.dropped = 0
+        self.overflowed = False
+        """Answers had to be thrown away: the client does not read what it asked for, and is to be closed."""
 
     def put_answer(self, answer: bytes | str) -> None:
-        """Queue what must arrive.
-
-        Raises:
-            SlowClientError: too many wait already.
-        """
+        """Queue what must arrive."""
         if len(self._waiting) - self._frames >= _MAX_ANSWERS:
-            raise SlowClientError("answers pile up unread")
+            self.overflowed = True
+            return
         self._put(droppable=False, data=answer)
 
     def put_frame(self, frame: bytes) -> None:

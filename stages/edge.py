@@ -5,7 +5,6 @@ Every request is answered by its deadline, whatever became of it. Serves the pag
 """
 
 import asyncio
-import hmac
 import sys
 import time
 import uuid
@@ -13,7 +12,7 @@ from collections.abc import Coroutine
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -24,11 +23,8 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from models.speaker import SpeakerError, list_speakers
-from pipeline.audio import SAMPLE_RATE_HZ
-from pipeline.channels import PROBES_SOCKET, STATUS_SOCKET, NoticeInlet
 from pipeline.httpserve import StaticFiles, respond
-from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, Frame, Lookup, Probe, Route, Status, Upload
-from pipeline.probes import Summary
+from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, Frame, Lookup, Route, Upload
 from pipeline.protocol import binary, jsonform, live
 from pipeline.protocol.binary import BinaryType
 from pipeline.protocol.errors import ErrorCode, ProtocolError, encode_failure
@@ -49,11 +45,13 @@ from pipeline.protocol.requests import (
     WindowRequest,
 )
 from pipeline.runtime import StageContext, StageError, stage_process
-from pipeline.sendqueue import SendQueue, SlowClientError
+from pipeline.sendqueue import SendQueue
+from stages import answers, doors
+from stages.answers import NS_PER_MS
+from stages.observer import Observer
 from stages.speakers import speakers_dir
 from stages.streams import Stream
 
-_NS_PER_MS: Final = 1_000_000
 _SWEEP_S: Final = 0.05
 _STATS_EVERY_S: Final = 1.0
 _PING_S: Final = 20.0  # a peer that has vanished is noticed within two of these
@@ -61,7 +59,6 @@ _GOING_AWAY: Final = 1001
 _LOSSLESS_WAITING: Final = 16  # chunks of one lossless stream that may be in the stages at once
 _LOSSLESS_PATIENCE: Final = 20  # deadlines: a file's next frame is worth waiting for, through a stage's restart as well
 _POLICY: Final = 1008
-_WEBSOCKET_PATHS: Final = ("/", "/ws")
 WEBCLIENT_DIR: Final = Path(__file__).resolve().parent.parent / "webclient"
 
 log = structlog.get_logger()
@@ -89,6 +86,7 @@ class Client:
         self.watching: Stream | None = None
         self.wants_stats = False
         self.next_request = 0
+        self.closing = False
         self.bases_sent: set[tuple[str, int]] = set()
         self._allowance = float(edge.limits.requests_per_s)
         self._allowance_max = self._allowance
@@ -112,10 +110,7 @@ class Edge:
         self.limits = context.config.limits
         self._uploads = context.writer("uploads")
         self._inlet: zmq.asyncio.Socket = zmq.asyncio.Socket.from_socket(context.inlet.pull)
-        self._status_inlet = NoticeInlet(context.zmq, context.instance, STATUS_SOCKET)
-        self._probe_inlet: NoticeInlet | None = None
-        self._summary = Summary()
-        self._status = Status(ready=False, draining=False, stages=[])
+        self._observer = Observer(context)
         self._pending: dict[tuple[str, int], _Pending] = {}
         self._streams: dict[str, Stream] = {}
         self._clients: set[Client] = set()
@@ -168,50 +163,18 @@ class Edge:
 
     def _answer_http(self, _connection: ServerConnection, request: HttpRequest) -> Response | None:
         """None lets the WebSocket handshake go on."""
-        url = urlsplit(request.path)
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            return self._health() if url.path == "/healthz" else self._files.get(url.path)
-        if url.path not in _WEBSOCKET_PATHS:
-            return respond(HTTPStatus.NOT_FOUND, "text/plain", b"the WebSocket is at /ws\n")
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
-            return respond(HTTPStatus.FORBIDDEN, "text/plain", b"this page may not talk to lipwire: foreign Origin\n")
-        if self._context.token is not None:
-            offered = parse_qs(url.query).get("token", [""])[0]
-            if not hmac.compare_digest(offered.encode(), self._context.token.encode()):
-                return respond(HTTPStatus.UNAUTHORIZED, "text/plain", b"give the token as ?token=...\n")
+        path = urlsplit(request.path).path
+        if not doors.wants_websocket(request):
+            return self._health() if path == "/healthz" else self._files.get(path)
         if self._draining or len(self._clients) >= self.limits.connections:
-            return respond(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"full\n", {"Retry-After": "5"})
-        return None
-
-    def _hear_status(self) -> None:
-        for notice in self._status_inlet.take():
-            if isinstance(notice, Status):
-                self._status = notice
+            return doors.full()
+        return doors.refusal(request, self._context.token)
 
     def _health(self) -> Response:
-        self._hear_status()
-        stages = {
-            f"{stage.process}.{stage.replica}": {
-                "state": stage.state,
-                "pid": stage.pid,
-                "restarts": stage.restarts,
-                "note": stage.note,
-            }
-            for stage in self._status.stages
-        }
-        ready = self._status.ready and not self._draining
-        down = [name for name, stage in stages.items() if stage["state"] != "ready"]
-        body = msgspec.json.encode(
-            {
-                "ready": ready,
-                "down": down,
-                "sessions": len(self._streams),
-                "connections": len(self._clients),
-                "stages": stages,
-            }
-        )
-        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+        health = self._observer.health()
+        health["ready"] = health["ready"] and not self._draining
+        body = msgspec.json.encode(health | {"sessions": len(self._streams), "connections": len(self._clients)})
+        status = HTTPStatus.OK if health["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
         return respond(status, "application/json", body)
 
     # ---- one client ---------------------------------------------------------------------------------------------
@@ -223,8 +186,6 @@ class Edge:
         try:
             async for message in connection:
                 self._take(client, message)
-        except SlowClientError:
-            await connection.close(_POLICY, "read the answers, or ask for less")
         except ConnectionClosed:
             pass
         finally:
@@ -280,7 +241,7 @@ class Edge:
             case SwitchModel():
                 self._switch(client, request)
             case ListModels():
-                client.queue.put_answer(jsonform.encode(self._models()))
+                client.queue.put_answer(jsonform.encode(answers.models(self._speakers, self._settings.speaker)))
             case SubscribeStats():
                 client.wants_stats = request.enabled
 
@@ -299,7 +260,7 @@ class Edge:
             live=False,
             views=VIEW_FULL,
             born_ns=now,
-            deadline_ns=now + self._settings.deadline_ms * _NS_PER_MS,
+            deadline_ns=now + self._settings.deadline_ms * NS_PER_MS,
             sent_ns=now,
         )
         self._pending[client.id, sequence] = _Pending(client, request.form, request.frame_id, now, route.deadline_ns)
@@ -319,16 +280,8 @@ class Edge:
         if pending.form is ReplyForm.BINARY:
             pending.client.queue.put_answer(binary.encode(BinaryType.FRAME_RESPONSE, pending.frame_id, image))
             return
-        manifest = self._speakers[frame.route.speaker].manifest
-        response = jsonform.FrameResponse(
-            frame_id=pending.frame_id,
-            frame_data=jsonform.encode_image(image),
-            processing_time=round((time.monotonic_ns() - pending.born_ns) / _NS_PER_MS, 3),
-            inference_count=frame.inferences,
-            speaker=frame.route.speaker,
-            lookahead_ms=manifest.lookahead_ms,
-            articulation=self._articulation(frame),
-        )
+        speaker = self._speakers[frame.route.speaker]
+        response = answers.frame_response(frame, pending.frame_id, pending.born_ns, image, speaker)
         pending.client.queue.put_answer(jsonform.encode(response))
 
     # ---- the live stream ------------------------------------------------------------------------------------------
@@ -344,19 +297,7 @@ class Edge:
         client.stream, client.view = stream, request.view
         stream.viewers.append(client)
         self._streams[stream.session] = stream
-        client.queue.put_answer(jsonform.encode(self._started(stream)))
-
-    def _started(self, stream: Stream) -> live.StreamStarted:
-        manifest = self._speakers[stream.speaker].manifest
-        return live.StreamStarted(
-            session=stream.session,
-            speaker=stream.speaker,
-            lookahead_ms=manifest.lookahead_ms,
-            width=manifest.base.width,
-            height=manifest.base.height,
-            base_frames=manifest.base.count,
-            channels=manifest.channels,
-        )
+        client.queue.put_answer(jsonform.encode(answers.stream_started(stream, self._speakers[stream.speaker])))
 
     def _stop_stream(self, client: Client, *, tell: bool = True) -> None:
         stream = client.stream
@@ -367,11 +308,7 @@ class Edge:
         now = time.monotonic_ns()
         route = Route(stream.session, stream.next_chunk, 0, stream.speaker, False, 0, now, now, now)
         self._context.outlets["chunks"].send_to_all(Close(route))
-        stopped = jsonform.encode(
-            live.StreamStopped(
-                session=stream.session, chunks=stream.next_chunk, frames=stream.frames, dropped=stream.dropped
-            )
-        )
+        stopped = jsonform.encode(answers.stream_stopped(stream))
         for viewer in stream.viewers:
             assert isinstance(viewer, Client)
             if tell or viewer is not client:
@@ -384,7 +321,7 @@ class Edge:
         assert stream is not None  # the decoder lets no chunk pass before start_stream
         now = time.monotonic_ns()
         patience = _LOSSLESS_PATIENCE if stream.pace is Pace.LOSSLESS else 1
-        deadline_ns = now + patience * self._settings.deadline_ms * _NS_PER_MS
+        deadline_ns = now + patience * self._settings.deadline_ms * NS_PER_MS
         number = stream.sent(now, deadline_ns)
         route = Route(
             session=stream.session,
@@ -412,12 +349,13 @@ class Edge:
     def _show(self, stream: Stream, frame: Frame) -> None:
         if not stream.painted(frame.route.sequence):
             return
+        speaker = self._speakers[frame.route.speaker]
         for viewer in stream.viewers:
             assert isinstance(viewer, Client)
             slot = frame.full if viewer.view is View.FULL else frame.patch
             if slot is None:
                 continue  # it began to watch after this chunk had left
-            meta = live.frame_payload(self._meta(stream, frame, viewer.view))
+            meta = live.frame_payload(answers.frame_meta(stream, frame, viewer.view, speaker))
             kind = BinaryType.LIVE_FRAME if viewer.view is View.FULL else BinaryType.MOUTH_PATCH
             if viewer.view is View.PATCH:
                 self._send_base_once(viewer, frame)
@@ -434,25 +372,6 @@ class Edge:
             jpeg = self._speakers[frame.route.speaker].base_jpeg(frame.base)
             viewer.queue.put_answer(binary.encode(BinaryType.BASE_FRAME, frame.base, jpeg))
 
-    def _meta(self, stream: Stream, frame: Frame, view: View) -> live.FrameMeta:
-        lookahead_ms = self._speakers[frame.route.speaker].manifest.lookahead_ms
-        return live.FrameMeta(
-            chunk=frame.route.sequence,
-            audio_ms=frame.end_sample * 1000 / SAMPLE_RATE_HZ - lookahead_ms,
-            server_ms=round((time.monotonic_ns() - frame.route.born_ns) / _NS_PER_MS, 3),
-            level=round(frame.level, 4),
-            base=frame.base,
-            speaker=frame.route.speaker,
-            dropped=stream.dropped,
-            silent=frame.silent,
-            box=frame.box if view is View.PATCH else None,
-            articulation=self._articulation(frame),
-        )
-
-    def _articulation(self, frame: Frame) -> dict[str, float]:
-        channels = self._speakers[frame.route.speaker].manifest.channels
-        return {name: round(value, 4) for name, value in zip(channels, frame.articulation, strict=True)}
-
     def _watch(self, client: Client, request: WatchSession) -> None:
         self._check_version(request.version)
         stream = next((s for s in self._streams.values() if s.name == request.name), None)
@@ -464,7 +383,7 @@ class Edge:
         client.view, client.watching = request.view, stream
         if client not in stream.viewers:
             stream.viewers.append(client)
-        client.queue.put_answer(jsonform.encode(self._started(stream)))
+        client.queue.put_answer(jsonform.encode(answers.stream_started(stream, self._speakers[stream.speaker])))
 
     def _unwatch(self, client: Client) -> None:
         if client.watching is not None and client in client.watching.viewers:
@@ -490,38 +409,12 @@ class Edge:
                 ErrorCode.UNSUPPORTED_VERSION, f"this server speaks version {PROTOCOL_VERSION}, not {version}"
             )
 
-    def _models(self) -> live.Models:
-        return live.Models(
-            models=[
-                live.SpeakerInfo(
-                    name=name,
-                    title=speaker.manifest.title,
-                    width=speaker.manifest.base.width,
-                    height=speaker.manifest.base.height,
-                    lookahead_ms=speaker.manifest.lookahead_ms,
-                )
-                for name, speaker in self._speakers.items()
-            ],
-            default=self._settings.speaker,
-        )
-
     def _switch(self, client: Client, request: SwitchModel) -> None:
         name = self._known(request.speaker)
         if client.stream is None:
             raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before switch_model")
         client.stream.speaker = name
-        manifest = self._speakers[name].manifest
-        client.queue.put_answer(
-            jsonform.encode(
-                live.ModelSwitched(
-                    speaker=name,
-                    lookahead_ms=manifest.lookahead_ms,
-                    width=manifest.base.width,
-                    height=manifest.base.height,
-                    base_frames=manifest.base.count,
-                )
-            )
-        )
+        client.queue.put_answer(jsonform.encode(answers.model_switched(self._speakers[name])))
 
     # ---- what comes back ------------------------------------------------------------------------------------------
 
@@ -553,15 +446,6 @@ class Edge:
                 self._show(stream, message)
         except StageError as error:
             self._deliver(Failed(route, error.code.value, error.message))
-        except SlowClientError:
-            self._drop_slow(pending, stream)
-
-    def _drop_slow(self, pending: _Pending | None, stream: Stream | None) -> None:
-        clients = (
-            [pending.client] if pending else [v for v in stream.viewers if isinstance(v, Client)] if stream else []
-        )
-        for client in clients:
-            _spawn(client.connection.close(_POLICY, "read the answers, or ask for less"))
 
     async def _sweep(self) -> None:
         while True:
@@ -581,7 +465,14 @@ class Edge:
                         ErrorCode.TIMEOUT,
                         "no frame by the deadline; the server is busy or restarts a stage",
                     )
-            self._hear_status()
+            self._observer.hear_status()
+            self._close_who_does_not_read()
+
+    def _close_who_does_not_read(self) -> None:
+        for client in self._clients:
+            if client.queue.overflowed and not client.closing:
+                client.closing = True
+                _spawn(client.connection.close(_POLICY, "read the answers, or ask for less"))
 
     async def _tell_stats(self) -> None:
         while True:
@@ -589,35 +480,9 @@ class Edge:
             listeners = [client for client in self._clients if client.wants_stats]
             if not listeners:
                 continue
-            if self._probe_inlet is None:
-                self._probe_inlet = NoticeInlet(self._context.zmq, self._context.instance, PROBES_SOCKET)
-            for probe in self._probe_inlet.take():
-                if isinstance(probe, Probe):
-                    self._summary.add(probe)
-            text = jsonform.encode(self._stats())
+            text = jsonform.encode(self._observer.stats())
             for client in listeners:
                 client.queue.put_answer(text)
-
-    def _stats(self) -> live.Stats:
-        notes = {stage.process: stage.note for stage in self._status.stages}
-        rows = []
-        for name in self._context.config.process:
-            summary = self._summary.stages[name]
-            queue, service, age = summary.percentiles_ms(50, 99)
-            rows.append(
-                live.StageStats(
-                    stage=name,
-                    frames=summary.count,
-                    queue_p50=queue[0],
-                    service_p50=service[0],
-                    age_p50=age[0],
-                    age_p99=age[1],
-                    drops=sum(summary.drops().values()),
-                    note=notes.get(name, ""),
-                )
-            )
-            summary.clear()
-        return live.Stats(stages=rows)
 
 
 _tasks: set[asyncio.Task[None]] = set()
