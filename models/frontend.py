@@ -197,6 +197,18 @@ def _with_context(power: NDArray[np.float32]) -> NDArray[np.float32]:
     return _as_is(np.concatenate([summary, compressed[:, len(_CONTEXT) :]], axis=1))
 
 
+_NEAR_RANGE: Final = np.float32(1e3)
+"""In ``near``, what is 30 dB under the window's loudest moment is close to 0: other people are further away."""
+
+
+def _near(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    """As ``_with_context``, with all but the mean loudness squeezed into the upper 30 dB."""
+    steps = _with_context(power)
+    relative = np.expm1(steps[:, :, 1:] * np.log1p(_RANGE)) / _RANGE
+    steps[:, :, 1:] = np.log1p(relative * _NEAR_RANGE) / np.log1p(_NEAR_RANGE)
+    return steps
+
+
 def _frames(first: int, step: int = 1) -> NDArray[np.int64]:
     return np.arange(first, MEL_FRAMES, step, dtype=np.int64)
 
@@ -211,6 +223,8 @@ _ALL: Final[tuple[FrontEnd, ...]] = (
     # The newest 200 ms, every second frame, levelled by the whole window, and three steps that sum up the
     # window.
     MelFrontEnd("context", np.concatenate([_CONTEXT, _DENSE]), _speech_bank(), _with_context),
+    # The same, blind to what is far below the loudest moment.
+    MelFrontEnd("near", np.concatenate([_CONTEXT, _DENSE]), _speech_bank(), _near),
 )
 
 FRONT_ENDS: Final[Mapping[str, FrontEnd]] = MappingProxyType({each.name: each for each in _ALL})

@@ -86,11 +86,13 @@ def run(stage: str, bench: voice.Bench, recipe: Recipe, given: argparse.Namespac
         from models.training.export import export
         from models.training.fit import restore
 
+        state = bench.fit_path(recipe)
         path = export(
-            restore(bench.fit_path(recipe))[1],
+            restore(state)[1],
             given.out or given.work / "export",
             recipe.front_end,
             recipe.lookahead_ms,
+            floor=voice.floor_of(bench, state),
         )
         log.info("exported", path=str(path), bytes=path.stat().st_size)
 

@@ -27,12 +27,18 @@ ATTRIBUTION: Final = (
 
 
 def export(
-    model: Articulator, folder: Path, front_end: str, lookahead_ms: float, attribution: str = ATTRIBUTION
+    model: Articulator,
+    folder: Path,
+    front_end: str,
+    lookahead_ms: float,
+    *,
+    floor: float = 0.0,
+    attribution: str = ATTRIBUTION,
 ) -> Path:
     """Write the two files into ``folder``; the network is checked against the model before it takes its
     place."""
     folder.mkdir(parents=True, exist_ok=True)
-    served = Exported(model).eval()
+    served = Exported(model, floor).eval()
     partial = folder / "articulator.partial.onnx"
     sample = torch.randn(3, BANDS, STEPS)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -81,7 +87,7 @@ class Network:
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def evaluate(model: Articulator, features: NDArray[np.float32]) -> NDArray[np.float32]:
+def evaluate(model: Articulator, features: NDArray[np.float32], floor: float = 0.0) -> NDArray[np.float32]:
     """[N, 32, 16] -> [N, 7], as :class:`Exported` would say it, without exporting."""
-    articulation: NDArray[np.float32] = Exported(model).eval()(torch.from_numpy(features)).numpy()
+    articulation: NDArray[np.float32] = Exported(model, floor).eval()(torch.from_numpy(features)).numpy()
     return articulation

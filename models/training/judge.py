@@ -126,9 +126,11 @@ def judge(tracks: Sequence[Track]) -> Figures:
         by_speaker[track.speaker].append(track)
     tally = _Tally()
     for mine in by_speaker.values():
-        low, quarter, high = np.percentile(np.concatenate([each.aperture[_speech(each)] for each in mine]), [5, 25, 95])
+        low, quarter, high = np.percentile(
+            np.concatenate([each.aperture[speaking(each)] for each in mine]), [5, 25, 95]
+        )
         scale = max(high - low, 1e-9)
-        least, most = np.percentile(np.concatenate([each.rounding[_speech(each)] for each in mine]), [5, 95])
+        least, most = np.percentile(np.concatenate([each.rounding[speaking(each)] for each in mine]), [5, 95])
         span = max(most - least, 1e-9)
         for track in mine:
             even = track._replace(aperture=(track.aperture - low) / scale, rounding=(track.rounding - least) / span)
@@ -136,7 +138,8 @@ def judge(tracks: Sequence[Track]) -> Figures:
     return _sum_up(tally)
 
 
-def _speech(track: Track) -> NDArray[np.bool_]:
+def speaking(track: Track) -> NDArray[np.bool_]:
+    """[frames]: which frames lie in speech, pauses of 300 ms and more aside."""
     speaks = track.time_s <= track.phones[-1].end_s
     for start, end, name in track.phones:
         if name == "sil" and end - start >= _PAUSE_S:

@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 HELD_OUT: Final = 0.1
 """Share of the speakers that is never trained on and on which models are chosen."""
 BABBLE_VOICES: Final = 40
+FLOOR_SHARE: Final = 0.8
+"""All of it would cost the lips of quiet speech their movement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +162,33 @@ def train(bench: Bench, recipe: Recipe) -> Path:
     return state
 
 
+def floor_of(bench: Bench, state: Path) -> float:
+    """The aperture that a fit gives to shut lips: most of its 5th percentile over the held-out speakers' speech."""
+    from models.training.export import evaluate
+    from models.training.judge import speaking
+
+    recipe, model = restore(state)
+    _, held_out = bench.split()
+    if not held_out:
+        return 0.0
+    heard = assess.listen(held_out, "clean", frontend.get(recipe.front_end), ())
+    tracks = [assess.track(each, lambda x: evaluate(model, x), recipe.lookahead_ms) for each in heard]
+    aperture = np.concatenate([track.aperture[speaking(track)] for track in tracks])
+    return float(FLOOR_SHARE * np.percentile(aperture, 5))
+
+
 def assessed(bench: Bench, state: Path, test: Sequence[Utterance] = ()) -> dict[str, dict[str, float]]:
     """Figures of a fit on the held-out speakers (and on ``test``) by condition; also written beside the fit."""
     from models.training.export import evaluate
 
     recipe, model = restore(state)
     front_end = frontend.get(recipe.front_end)
+    floor = floor_of(bench, state)
     trained, held_out = bench.split()
     voices = [each.samples() for each in trained[:BABBLE_VOICES]]
 
     def network(features: NDArray[np.float32]) -> NDArray[np.float32]:
-        mouth: NDArray[np.float32] = evaluate(model, features)
+        mouth: NDArray[np.float32] = evaluate(model, features, floor)
         return mouth
 
     table: dict[str, dict[str, float]] = {}
