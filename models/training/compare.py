@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +53,7 @@ def compare(work: Path, steps: int = STEPS) -> Figures:
         features, targets = voice.material_of(bench, recipe)
         model = fit(features, targets, recipe, work / "compare" / f"{name}-{lookahead}.pt")
         heard = assess.listen(held_out, "clean", frontend.get(name), ())
-        judged = assess.figures(heard, lambda x, m=model: evaluate(m, x), float(lookahead))
+        judged = assess.figures(heard, partial(evaluate, model), float(lookahead))
         figures[case] = judged.as_dict()
         kept.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         log.info("compared", case=case, corr0=round(judged.corr0, 3))
