@@ -28,7 +28,7 @@ export function crc32(bytes) {
   return (crc ^ 0xffffffff) >>> 0;
 }
 
-/** @param {number} type @param {number} frameId @param {Uint8Array} payload @returns {Uint8Array} */
+/** @param {number} type @param {number} frameId @param {Uint8Array} payload @returns {Uint8Array<ArrayBuffer>} */
 export function encode(type, frameId, payload) {
   const message = new Uint8Array(OVERHEAD_BYTES + payload.length);
   const view = new DataView(message.buffer);
@@ -43,7 +43,7 @@ export function encode(type, frameId, payload) {
 
 /**
  * @param {ArrayBuffer} buffer one WebSocket message
- * @returns {{type: number, frameId: number, payload: Uint8Array}}
+ * @returns {{type: number, frameId: number, payload: Uint8Array<ArrayBuffer>}}
  * @throws {Error} naming what is wrong with it
  */
 export function decode(buffer) {
@@ -59,7 +59,7 @@ export function decode(buffer) {
 
 /**
  * The payload of LIVE_FRAME and MOUTH_PATCH.
- * @param {Uint8Array} payload @returns {{meta: any, image: Uint8Array}}
+ * @param {Uint8Array<ArrayBuffer>} payload @returns {{meta: any, image: Uint8Array<ArrayBuffer>}}
  */
 export function decodeFrame(payload) {
   const length = payload[0] | (payload[1] << 8);
@@ -67,7 +67,7 @@ export function decodeFrame(payload) {
   return { meta, image: payload.subarray(2 + length) };
 }
 
-/** @param {Float32Array} samples @returns {Uint8Array} little-endian float32 */
+/** @param {Float32Array} samples @returns {Uint8Array<ArrayBuffer>} little-endian float32 */
 export function float32Bytes(samples) {
   const bytes = new Uint8Array(samples.length * 4);
   const view = new DataView(bytes.buffer);
@@ -89,7 +89,7 @@ export function fromBase64(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
-/** @param {Float32Array} samples in [-1, 1] @returns {Uint8Array} little-endian int16 */
+/** @param {Float32Array} samples in [-1, 1] @returns {Uint8Array<ArrayBuffer>} little-endian int16 */
 export function int16Bytes(samples) {
   const bytes = new Uint8Array(samples.length * 2);
   const view = new DataView(bytes.buffer);

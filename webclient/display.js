@@ -35,20 +35,18 @@ export class Display {
     this.offsets = new Recent();
     /** From chunk complete to frame drawn, ms. */
     this.latencies = new Recent();
-    this.#restart();
-    const tick = () => {
-      this.#draw();
-      this.ticking = requestAnimationFrame(tick);
-    };
-    this.ticking = requestAnimationFrame(tick);
-  }
-
-  #restart() {
     this.epoch = Symbol("stream");
     this.lastAudioMs = -Infinity;
     this.playout = new Playout();
     /** @type {(() => number) | null} position of the sound that is heard, in s; null: show frames as they come */
     this.position = null;
+    /** @type {number | undefined} */
+    this.lastBase = undefined;
+    const tick = () => {
+      this.#draw();
+      this.ticking = requestAnimationFrame(tick);
+    };
+    this.ticking = requestAnimationFrame(tick);
   }
 
   /** Forget what waits; the next frames belong to another stream. */
@@ -57,7 +55,10 @@ export class Display {
     this.waiting = [];
     this.offsets.clear();
     this.latencies.clear();
-    this.#restart();
+    this.epoch = Symbol("stream");
+    this.lastAudioMs = -Infinity;
+    this.playout = new Playout();
+    this.position = null;
   }
 
   /** @param {Picture} picture */

@@ -32,7 +32,7 @@ const TEST_FRAME_IDS = 10;
  * @property {string} [name] under which others can watch
  */
 /** @typedef {"none" | "sample" | "file" | "microphone" | "tab" | "test" | "own" | "watch"} SourceName */
-/** @typedef {{start?: Function, stop: () => void, position: (() => number) | null, track?: MediaStreamTrack}} Source */
+/** @typedef {{stop: () => void, position: (() => number) | null, track?: MediaStreamTrack}} Source */
 
 /** @returns {string} */
 export function defaultUrl() {
@@ -124,8 +124,11 @@ export class LipwireFace extends EventTarget {
 
   /** @param {ArrayBuffer} file @param {string} [title] for messages @param {SourceName} [name] */
   playFile(file, title = "The file", name = "file") {
-    return this.#speak(name, (onChunk) => new Player(onChunk, () => this.stop()), (player) => player.start(file), (error) =>
-      fileWords(error, title),
+    return this.#speak(
+      name,
+      (onChunk) => new Player(onChunk, () => this.stop()),
+      (/** @type {Player} */ player) => player.start(file),
+      (error) => fileWords(error, title),
     );
   }
 
@@ -152,7 +155,7 @@ export class LipwireFace extends EventTarget {
 
   /** Fixed audio, frame ids 0..9. */
   test() {
-    return this.#speak("test", (onChunk) => new FixedAudio(onChunk), (fixed) => fixed.start(), String);
+    return this.#speak("test", (onChunk) => new FixedAudio(onChunk), (/** @type {FixedAudio} */ fixed) => fixed.start(), String);
   }
 
   /** Sound of your own: afterwards call `send` with it as it comes. */
@@ -260,6 +263,7 @@ export class LipwireFace extends EventTarget {
     return {
       speaker,
       view,
+      pace: this.sourceName === "sample" || this.sourceName === "file" ? "lossless" : "live",
       silenceThreshold,
       name,
       lookaheadMs: model?.lookahead_ms ?? 40,

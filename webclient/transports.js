@@ -16,6 +16,7 @@ import { Type, decodeFrame, encode, float32Bytes, fromBase64, int16Bytes, toBase
  * @typedef {object} TransportOptions
  * @property {string} [speaker]
  * @property {"full" | "patch"} view
+ * @property {"live" | "lossless"} [pace] lossless: the sound is played later than it is sent, so every frame can still come
  * @property {number} silenceThreshold
  * @property {number} lookaheadMs of the speaker, where the transport does not learn it
  * @property {string} [name] under which others may watch a live stream
@@ -56,6 +57,9 @@ export class BaseFrames {
   }
 }
 
+/** A lossless stream that is this many chunks behind goes on as a live one: better some frames lost than all late. */
+const MOST_WAITING = 15;
+
 /** 40 ms at a time; the server keeps the window. */
 export class LiveTransport {
   /** @param {Connection} connection @param {BaseFrames} bases @param {TransportOptions} options */
@@ -69,6 +73,14 @@ export class LiveTransport {
     this.pictures = 0;
     /** Chunks of this source so far, over reconnects. */
     this.total = 0;
+    /** The first of them that the server's present stream knows: its chunk 0. */
+    this.first = 0;
+    this.running = false;
+    this.refused = false;
+    /** @type {Map<number, number>} chunk of the present stream -> when it left, ms */
+    this.sentAt = new Map();
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
     this.start();
   }
 
@@ -77,13 +89,13 @@ export class LiveTransport {
     this.running = false;
     this.refused = false;
     this.first = this.total;
-    /** @type {Map<number, number>} */
-    this.sentAt = new Map();
-    const { speaker, view, silenceThreshold, name } = this.options;
+    this.sentAt.clear();
+    const { speaker, view, silenceThreshold, name, pace = "live" } = this.options;
     this.connection.sendJson({
       action: "start_stream",
       version: 1,
       speaker: speaker ?? null,
+      pace,
       view,
       silence_threshold: silenceThreshold,
       ...(name ? { name } : {}),
@@ -92,6 +104,11 @@ export class LiveTransport {
 
   /** @param {Float32Array} samples @param {number} frameId */
   chunk(samples, frameId) {
+    if (this.options.pace === "lossless" && this.sentAt.size > MOST_WAITING) {
+      this.options.pace = "live";
+      this.skipped += this.sentAt.size;
+      this.start();
+    }
     const number = this.total++;
     if (this.refused || !this.connection.sendBinary(encode(Type.AUDIO_CHUNK, frameId, int16Bytes(samples)))) {
       this.skipped++;
@@ -104,6 +121,10 @@ export class LiveTransport {
   text(answer) {
     if (answer.action === "stream_started") {
       this.running = true;
+      return true;
+    }
+    if (answer.success === false && typeof answer.chunk === "number" && answer.error !== "unknown_speaker") {
+      this.sentAt.delete(answer.chunk); // one frame of a file that never comes; the next frame's `dropped` counts it
       return true;
     }
     return answer.action === "stream_stopped" || answer.action === "model_switched";
@@ -169,8 +190,6 @@ export class WatchTransport extends LiveTransport {
   start() {
     clearTimeout(this.timer);
     this.running = false;
-    this.first = 0;
-    this.sentAt = new Map();
     this.connection.sendJson({ action: "watch", version: 1, name: this.options.name, view: this.options.view });
   }
 
@@ -204,11 +223,12 @@ export class WindowTransport {
     this.skipped = 0;
     this.missingBases = 0;
     this.saving = 0;
-    this.start();
+    /** @type {{endMs: number, sentAt: number, frameId: number} | null} */
+    this.inFlight = null;
   }
 
+  /** Also after a reconnect: what was under way is lost. */
   start() {
-    /** @type {{endMs: number, sentAt: number, frameId: number} | null} */
     this.inFlight = null;
   }
 

@@ -2,9 +2,11 @@
 
 import { LipwireFace } from "../face.js";
 
-const face = new LipwireFace(document.querySelector("canvas"), { view: "patch" });
-const output = document.querySelector("output");
-face.addEventListener("message", (event) => (output.textContent = event.detail.words));
-document.querySelector("button").onclick = () => (face.sourceName === "none" ? face.listen() : face.stop());
+/** @param {string} selector @returns {any} */
+const find = (selector) => document.querySelector(selector);
+
+const face = new LipwireFace(find("canvas"), { view: "patch" });
+face.addEventListener("message", (/** @type {any} */ event) => (find("output").textContent = event.detail.words));
+find("button").onclick = () => (face.sourceName === "none" ? face.listen() : face.stop());
 face.connect();
 Object.assign(window, { lipwire: face });
