@@ -19,7 +19,7 @@ from models.training.material import PHONES
 JAW, APERTURE, WIDTH, ROUNDING, TUCK, PRESS, TONGUE = range(len(CHANNELS))
 _RAW: Final = 6
 """All channels but press, which is the closure itself."""
-SURENESS: Final = (2.0, -1.0, 1.0, 0.0)
+SURENESS: Final = (2.0, -0.7, 1.0, 0.0)
 """Slope and offset of the closure's logit, and of the rest's, when served: a mouth that shuts only when it is surer
 than in training moves more calmly, and fits better. Chosen on the held-out speakers."""
 _PATCH: Final = 4

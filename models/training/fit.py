@@ -38,7 +38,7 @@ class Recipe:
     lookahead_ms: float = 40.0
     width: int = 128
     dropout: float = 0.2
-    steps: int = 3_500
+    steps: int = 2_500
     batch: int = 512
     rate: float = 3e-3
     decay: float = 0.02

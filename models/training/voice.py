@@ -44,7 +44,7 @@ class Bench:
     """A work folder and what all stages agree on."""
 
     work: Path
-    copies: int = 12
+    copies: int = 6
     seed: int = 1
 
     def utterances(self) -> list[Utterance]:
