@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engine import Articulation, OnnxEngine, Pixels
-from models.speaker import Speaker, SpeakerError, open_speaker
+from models.speaker import Speaker, SpeakerError
 from pipeline.messages import Features, Message, Mouth
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
-from stages.speakers import open_for, speakers_dir
+from stages.speakers import open_for, open_installed
 
 BATCH_LIMIT: Final = 4  # batch 4 costs 3.3 times batch 1: beyond it, waiting grows faster than work shrinks
 REST_FRAMES: Final = 5  # 200 ms from wherever the mouth was to rest
@@ -48,12 +48,13 @@ class Infer(Stage):
         self._shown: dict[str, NDArray[np.float32]] = {}  # the live sessions' last articulation
 
     def warm_up(self) -> str:
-        name = self._context.config.pipeline.speaker
         try:
-            face = self._faces[name] = _Face(open_speaker(name, speakers_dir(self._context)), self._threads)
+            for speaker in open_installed(self._context):
+                self._faces[speaker.name] = _Face(speaker, self._threads)
         except SpeakerError as error:
             sys.exit(str(error))
-        return f"{name}: {face.engine.description}"
+        default = self._context.config.pipeline.speaker
+        return f"{', '.join(self._faces)}: {self._faces[default].engine.description}"
 
     def work(self, batch: list[Message]) -> None:
         by_speaker: defaultdict[str, list[Features]] = defaultdict(list)

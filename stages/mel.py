@@ -12,7 +12,7 @@ from pipeline.audio import WINDOW_SAMPLES, samples_from_float32
 from pipeline.messages import Features, Lookup, Message, Route, Window
 from pipeline.protocol.errors import ErrorCode
 from pipeline.runtime import Stage, StageContext, StageError, run_stage, sent_now
-from stages.speakers import open_for
+from stages.speakers import open_for, open_installed
 
 
 class Mel(Stage):
@@ -23,6 +23,7 @@ class Mel(Stage):
     def warm_up(self) -> str:
         for front_end in frontend.FRONT_ENDS.values():
             front_end(np.zeros(WINDOW_SAMPLES, np.float32))
+        self._speakers = {speaker.name: speaker for speaker in open_installed(self._context)}
         return f"front ends {', '.join(frontend.FRONT_ENDS)}"
 
     def work(self, batch: list[Message]) -> None:

@@ -12,11 +12,11 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from models.compose import Composer
-from models.speaker import SpeakerError, open_speaker
+from models.speaker import Speaker, SpeakerError
 from pipeline.messages import VIEW_FULL, VIEW_PATCH, Frame, Message, Mouth
 from pipeline.ring import SlotRef
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
-from stages.speakers import open_for, speakers_dir
+from stages.speakers import open_for, open_installed
 
 JPEG_QUALITY: Final = 85  # 0.85 ms and about 30 KB for 512 x 512 here; artefacts are not visible at 25 fps
 
@@ -29,14 +29,12 @@ class Publish(Stage):
         self._sizes: dict[str, tuple[int, int]] = {}
 
     def warm_up(self) -> str:
-        name = self._context.config.pipeline.speaker
         try:
-            speaker = open_speaker(name, speakers_dir(self._context))
-            composer = self._composers[name] = Composer(speaker)
-            mouth = speaker.manifest.mouth
-            self._sizes[name] = (mouth.height, mouth.width)
-            box, mixed = composer.mix(np.zeros((mouth.height, mouth.width, 3), np.uint8), 0)
-            self._encode(composer.whole(0, box, mixed))
+            for speaker in open_installed(self._context):
+                composer = self._load(speaker)
+                mouth = speaker.manifest.mouth
+                box, mixed = composer.mix(np.zeros((mouth.height, mouth.width, 3), np.uint8), 0)
+                self._encode(composer.whole(0, box, mixed))
         except SpeakerError as error:
             sys.exit(str(error))
         return f"jpeg quality {JPEG_QUALITY}"
@@ -82,12 +80,12 @@ class Publish(Stage):
         return self._frames.write(encoded)
 
     def _composer(self, mouth: Mouth) -> Composer:
-        name = mouth.route.speaker
-        composer = self._composers.get(name)
-        if composer is None:
-            speaker = open_for(self._context, mouth.route)
-            composer = self._composers[name] = Composer(speaker)
-            self._sizes[name] = (speaker.manifest.mouth.height, speaker.manifest.mouth.width)
+        composer = self._composers.get(mouth.route.speaker)
+        return composer if composer is not None else self._load(open_for(self._context, mouth.route))
+
+    def _load(self, speaker: Speaker) -> Composer:
+        composer = self._composers[speaker.name] = Composer(speaker)
+        self._sizes[speaker.name] = (speaker.manifest.mouth.height, speaker.manifest.mouth.width)
         return composer
 
 

@@ -1,11 +1,16 @@
 """How the stages find the speaker that a window names."""
 
+import sys
 from pathlib import Path
 
-from models.speaker import SPEAKERS_DIR, Speaker, SpeakerError, open_speaker
+import structlog
+
+from models.speaker import SPEAKERS_DIR, Speaker, SpeakerError, list_speakers, open_speaker
 from pipeline.messages import Route
 from pipeline.protocol.errors import ErrorCode
 from pipeline.runtime import StageContext, StageError
+
+log = structlog.get_logger()
 
 
 def speakers_dir(context: StageContext) -> Path:
@@ -24,3 +29,24 @@ def open_for(context: StageContext, route: Route) -> Speaker:
         return open_speaker(route.speaker, speakers_dir(context))
     except SpeakerError as error:
         raise StageError(ErrorCode.UNKNOWN_SPEAKER, str(error)) from error
+
+
+def open_installed(context: StageContext) -> list[Speaker]:
+    """Every installed speaker that is whole, the default one first; loaded at start, so that no user waits for it.
+
+    Ends the process, with the reason, where the default one is missing or damaged; another that is damaged is logged
+    and answered with an error when somebody asks for it.
+    """
+    folder = speakers_dir(context)
+    default = context.config.pipeline.speaker
+    try:
+        opened = [open_speaker(default, folder)]
+        others = [speaker.name for speaker in list_speakers(folder) if speaker.name != default]
+    except SpeakerError as error:
+        sys.exit(str(error))
+    for name in others:
+        try:
+            opened.append(open_speaker(name, folder))
+        except SpeakerError as error:
+            log.error("speaker left out", speaker=name, reason=str(error))
+    return opened
