@@ -22,10 +22,12 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-SAMPLE_RATE: Final = 24_000
-CHUNK: Final = 960
+from pipeline.audio import CHUNK_SAMPLES, SAMPLE_RATE_HZ, WINDOW_SAMPLES
+
+SAMPLE_RATE: Final = SAMPLE_RATE_HZ
+CHUNK: Final = CHUNK_SAMPLES
 """Samples in 40 ms: one frame of video."""
-WINDOW: Final = 15_360
+WINDOW: Final = WINDOW_SAMPLES
 """Samples in a window: 640 ms, the newest last."""
 N_FFT: Final = 2_048
 WIN_LENGTH: Final = 800
