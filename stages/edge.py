@@ -202,20 +202,22 @@ class Edge:
 
     def _take(self, client: Client, message: str | bytes) -> None:
         try:
-            request = self._decode(client, message)
-            if not self._paced_by_answers(client, request) and not client.may_send():
+            # Before it is decoded: what is malformed counts like the rest, and a flood costs no decoding.
+            if not self._paced_by_answers(client, message) and not client.may_send():
                 raise ProtocolError(
                     ErrorCode.RATE_LIMITED,
                     f"at most {self.limits.requests_per_s} messages a second and connection",
                 )
-            self._handle(client, request)
+            self._handle(client, self._decode(client, message))
         except ProtocolError as error:
             client.queue.put_answer(encode_failure(error))
 
-    def _paced_by_answers(self, client: Client, request: Request) -> bool:
+    def _paced_by_answers(self, client: Client, message: str | bytes) -> bool:
         """A lossless stream may go as fast as its frames come back."""
         stream = client.stream
-        if stream is None or not isinstance(request, AudioChunk) or stream.pace is not Pace.LOSSLESS:
+        if stream is None or stream.pace is not Pace.LOSSLESS:
+            return False
+        if isinstance(message, str) or binary.type_of(message) != BinaryType.AUDIO_CHUNK:
             return False
         return stream.waiting < _LOSSLESS_WAITING
 

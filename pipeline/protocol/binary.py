@@ -54,6 +54,11 @@ def encode(kind: BinaryType, frame_id: int, *payload: bytes | memoryview) -> byt
     return b"".join((_HEADER.pack(MAGIC, kind, frame_id, length), *payload, _CRC.pack(crc)))
 
 
+def type_of(message: bytes) -> int | None:
+    """The type that a message claims, before anything of it is checked; None where it is too short to have one."""
+    return message[4] if len(message) > 4 else None
+
+
 def decode(message: bytes) -> BinaryMessage:
     """Take one message apart.
 
