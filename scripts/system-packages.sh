@@ -2,7 +2,7 @@
 # Installs the system packages that lipwire's tests need, or its virtual environment, where this is root and has apt;
 # elsewhere it names the command to type. What is there already, from whatever source, is left alone. Asks nothing.
 #
-#   scripts/system-packages.sh tests     Chromium, PortAudio, a sound server for a null device, FFmpeg, eSpeak NG
+#   scripts/system-packages.sh tests     Chromium, PortAudio, a sound server for a null device, FFmpeg, eSpeak NG, flite
 #   scripts/system-packages.sh venv      what `python3 -m venv` needs; `make run` needs nothing else
 set -eu
 
@@ -28,6 +28,7 @@ tests)
     has_alsa_plugin || need libasound2-plugins
     has ffmpeg || need ffmpeg
     has espeak-ng || need espeak-ng
+    has flite || need flite
     ;;
 venv)
     "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null ||

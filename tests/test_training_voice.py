@@ -115,6 +115,18 @@ def test_from_recordings_to_a_served_network(recordings: Path, tmp_path: Path, m
     assert network(features)[0, APERTURE] <= evaluate(model, features)[0, APERTURE]
 
 
+def test_who_has_no_recordings_makes_them_and_makes_the_same_again(tmp_path: Path) -> None:
+    command = ["--synthesise", "0.25", "--stage", "speech"]
+    for work in ("one", "two"):
+        assert main(["--work", str(tmp_path / work), *command]) == 0
+    made = {work: speech.aligned(tmp_path / work / "speech") for work in ("one", "two")}
+    assert made["one"]
+    for one, two in zip(made["one"], made["two"], strict=True):
+        np.testing.assert_array_equal(one.samples(), two.samples())
+        assert one.phones == two.phones
+    assert {phone.name for each in made["one"] for phone in each.phones} > {"sil", "aa", "iy", "n"}
+
+
 def test_an_interrupted_fit_goes_on_where_it_was(recordings: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     bench = voice.Bench(tmp_path, copies=1)

@@ -31,6 +31,13 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m models.train", description=__doc__.split("\n\n", 1)[0])
     made.add_argument("--work", type=Path, required=True, help="folder of all products; may be large (3 GB)")
     made.add_argument("--speech", type=Path, action="append", default=[], help="folder to learn from")
+    made.add_argument(
+        "--synthesise",
+        type=float,
+        default=0.0,
+        metavar="MINUTES",
+        help="speech to make besides, by espeak-ng and flite",
+    )
     made.add_argument("--test", type=Path, help="aligned folder of other people, only to report figures on")
     made.add_argument("--out", type=Path, help="where the articulator is written (default: WORK/export)")
     made.add_argument("--stage", choices=STAGES, action="append", help="run only this one (may be repeated)")
@@ -64,9 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(stage: str, bench: voice.Bench, recipe: Recipe, given: argparse.Namespace) -> None:
     """One stage."""
     if stage == "speech":
-        count = voice.make_speech(bench, given.speech)
+        made = [voice.synthesised(bench, given.synthesise)] if given.synthesise else []
+        count = voice.make_speech(bench, [*given.speech, *made])
         if not count:
-            sys.exit("no speech: name a folder with --speech (docs/training.md says where to get some)")
+            sys.exit(
+                "no speech: name a folder with --speech (docs/training.md says where to get some), or --synthesise"
+            )
         train, held_out = bench.split()
         log.info("speech", utterances=count, train=len(train), held_out=len(held_out))
     elif stage == "degrade":

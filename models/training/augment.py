@@ -130,15 +130,25 @@ def _fit(sound: NDArray[np.floating], samples: int) -> Sound:
     return np.pad(cut, (0, samples - len(cut)))
 
 
-_BACKGROUNDS: Final = ("babble",) * 5 + ("street",) * 3 + ("pink",) * 2 + ("white", "hum", "keyboard", "music")
+_BACKGROUNDS: Final = ("babble",) * 7 + ("street",) * 3 + ("pink",) * 2 + ("white", "hum", "keyboard", "music")
+_BACKGROUND_SHARE: Final = 0.8
+"""Of the utterances, that have something under them."""
+_SNR_DB: Final = (2.0, 26.0)
 
 
 def background(rng: Generator, voices: Sequence[Sound], samples: int) -> Sound:
-    """One of the backgrounds, babble, which is hardest, most often."""
+    """One of the backgrounds, babble, which is hardest, most often; as often as not in another room, or heard
+    through a wall, than the speaker."""
     kind = str(rng.choice(_BACKGROUNDS))
     if kind == "babble":
-        return babble(rng, voices, samples, int(rng.integers(3, 11)))
-    return sounds.BACKGROUNDS[kind](rng, samples)
+        sound = babble(rng, voices, samples, int(rng.integers(3, 13)))
+    else:
+        sound = sounds.BACKGROUNDS[kind](rng, samples)
+    if rng.random() < 0.5:
+        sound = equalise(rng, sound)
+    if rng.random() < 0.3:
+        sound = room(rng, sound)
+    return sound
 
 
 def degrade(rng: Generator, sound: Sound, voices: Sequence[Sound]) -> Sound:
@@ -148,9 +158,11 @@ def degrade(rng: Generator, sound: Sound, voices: Sequence[Sound]) -> Sound:
     """
     if rng.random() < 0.35:
         sound = room(rng, sound)
-    if rng.random() < 0.7:
-        sound = mix(sound, background(rng, voices, len(sound)), rng.uniform(4, 28))
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
+        sound = equalise(rng, sound)
+    if rng.random() < _BACKGROUND_SHARE:
+        sound = mix(sound, background(rng, voices, len(sound)), rng.uniform(*_SNR_DB))
+    if rng.random() < 0.4:
         sound = equalise(rng, sound)
     if rng.random() < 0.15:
         sound = narrow(rng, sound)

@@ -1,5 +1,6 @@
 """The voice's half of training, stage by stage; each resumes, and keeps its products in files of a work folder.
 
+              synthesised/               for who has no recordings: sentences read by espeak-ng and flite
     speech    speech/NAME.wav, NAME.phones.tsv   24 kHz, with phone times: taken over, or force-aligned
     degrade   copies/copy-03.npz                 every utterance once, degraded, and sounds that are not speech
     windows   windows/FRONTEND-03.npy            what the front end makes of them
@@ -29,6 +30,7 @@ from models.training import assess, material, speech
 from models.training.fit import Recipe, fit, restore
 from models.training.material import Targets
 from models.training.speech import Utterance
+from models.training.synthesise import synthesise
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +84,15 @@ def _each(title: str, items: Sequence[Path] | Sequence[int]) -> Iterator[Path | 
         for item in items:
             yield item
             progress.advance(progress.task_ids[0])
+
+
+def synthesised(bench: Bench, minutes: float) -> Path:
+    """Make so many minutes of synthesised speech; the folder, in LibriSpeech's layout."""
+    folder = bench.work / "synthesised"
+    with _bar("synthesise", round(minutes * 60)) as progress:
+        task = progress.task_ids[0]
+        synthesise(folder, minutes, bench.seed, lambda seconds: progress.update(task, completed=seconds))
+    return folder
 
 
 def make_speech(bench: Bench, folders: Iterable[Path]) -> int:
