@@ -14,6 +14,8 @@ Image = pytest.importorskip("PIL.Image")
 
 from models.training import painter  # noqa: E402
 
+RECIPE = painter.Recipe(steps=40, batch=4, rate=3e-2)
+
 
 @pytest.fixture(scope="module")
 def renders(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,8 +37,7 @@ def renders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def served(renders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("painter")
-    checkpoint = painter.fit(renders, out, 10, steps=40, batch=4, rate=3e-2)
-    painter.fit(renders, out, 10, steps=2, batch=4, rate=1e-5)  # resumes
+    checkpoint = painter.fit(renders, out, RECIPE)
     painter.export(checkpoint, out / "painter.onnx")
     return out / "painter.onnx"
 
@@ -50,6 +51,30 @@ def run(path: Path, *vectors: tuple[float, ...]) -> painter.Pixels:
 
 def test_a_frame_costs_less_than_a_fifth_of_a_gflop() -> None:
     assert painter.gflop() < 0.2
+
+
+class InterruptedFitError(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+def test_an_interrupted_fit_goes_on_where_it_was(
+    renders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(painter, "STORED_EVERY", 4)
+    recipe = painter.Recipe(steps=12, batch=4, rate=3e-2)
+
+    def interrupt(done: int) -> None:
+        if done == 9:
+            raise InterruptedFitError
+
+    with pytest.raises(InterruptedFitError):
+        painter.fit(renders, tmp_path / "twice", recipe, progress=interrupt)
+    done: list[int] = []
+    torn = painter.fit(renders, tmp_path / "twice", recipe, progress=done.append)
+    whole = painter.fit(renders, tmp_path / "once", recipe)
+    assert done[0] == 9  # stored after the eighth
+    first, second = (torch.load(path, weights_only=True)["steady"] for path in (torn, whole))
+    assert all(torch.equal(first[name], second[name]) for name in second)
 
 
 def test_any_batch_gives_bytes_in_rows_columns_and_colours(served: Path) -> None:

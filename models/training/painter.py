@@ -1,7 +1,7 @@
 """The painter: an articulation [n, 7] -> the pixels of one speaker's mouth [n, 160, 160, 3], learned from
 renders.
 
-    python -m models.training.painter fit RENDERS OUT --minutes 20    # resumes from OUT/painter.pt
+    python -m models.training.painter fit RENDERS OUT                 # resumes from OUT/painter.pt
     python -m models.training.painter export OUT/painter.pt painter.onnx
     python -m models.training.painter score RENDERS painter.onnx      # JSON: PSNR and SSIM on renders held
     out
@@ -13,7 +13,8 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ import numpy.typing as npt
 import structlog
 import torch
 import torch.nn.functional as F
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from models.articulation import CHANNELS
@@ -143,75 +145,113 @@ def loss(painted: Tensor, wanted: Tensor, weight: Tensor, *, structure: bool) ->
     return total
 
 
-def _batches(count: int, size: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
-    while True:
-        order = rng.permutation(count)
-        for start in range(0, count - size + 1, size):
-            yield order[start : start + size]
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that a fit depends on beside its renders."""
+
+    steps: int = 6_000
+    batch: int = 8
+    rate: float = 3e-3
+    seed: int = 1
+
+
+STORED_EVERY: Final = 100
+"""Steps: what an interruption may cost."""
+
+
+def _rows(count: int, size: int, step: int, seed: int) -> npt.NDArray[np.int64]:
+    """The rows of one batch: every row once in every pass, each pass in an order of its own."""
+    each_pass, place = divmod(step, count // size)
+    order = np.random.default_rng([seed, each_pass]).permutation(count)
+    return order[place * size : (place + 1) * size]
+
+
+@dataclass
+class _Fit:
+    """A fit under way, and all that is stored so that an interrupted one goes on exactly where it was."""
+
+    painter: Painter
+    steady: Painter
+    """The running mean of the weights: what is kept."""
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+
+    def store(self, path: Path, recipe: Recipe) -> None:
+        partial = path.with_suffix(".partial")
+        parts = {"painter": self.painter, "steady": self.steady, "optimiser": self.optimiser}
+        state = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({**state, "step": self.step, "recipe": asdict(recipe)}, partial)
+        partial.replace(path)
+
+    def resume(self, path: Path, recipe: Recipe) -> None:
+        """Nothing happens where there is no fit of the same recipe."""
+        if not path.is_file():
+            return
+        stored = torch.load(path, weights_only=True)
+        if stored["recipe"] != asdict(recipe):
+            return
+        self.painter.load_state_dict(stored["painter"])
+        self.steady.load_state_dict(stored["steady"])
+        self.optimiser.load_state_dict(stored["optimiser"])
+        self.step = int(stored["step"])
+        log.info("resumed", path=str(path), step=self.step)
 
 
 def fit(
     renders: Path,
     out: Path,
-    minutes: float,
-    *,
-    steps: int | None = None,
-    batch: int = 8,
-    rate: float = 3e-3,
-    seed: int = 1,
+    recipe: Recipe,
     threads: int = 1,
+    progress: Callable[[int], object] = lambda _done: None,
 ) -> Path:
-    """Train for a while from `out/painter.pt`, if it is there; keeps the weights' running mean.
-
-    It ends after so many minutes, or after `steps` batches where those are given: then it does the same
-    everywhere.
-    """
-    torch.manual_seed(seed)
+    """Train for ``recipe.steps`` batches; resumes from ``out/painter.pt`` if a fit of the same recipe and the same
+    renders was interrupted. ``progress`` is told after each step how many are done. Where the fit is."""
+    torch.manual_seed(recipe.seed)
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
     vectors, crops, judged = read(renders)
     x = torch.from_numpy(vectors[~judged])
     y = torch.from_numpy(crops[~judged].transpose(0, 3, 1, 2).copy())
     jx, jy = torch.from_numpy(vectors[judged]), crops[judged]
     weight = attention(crops[~judged])
     painter, steady = Painter(), Painter()
+    with torch.no_grad():
+        painter.maps[-1].copy_(y.float().mean(0, keepdim=True) / 255)
+        painter.convs[-1].weight.mul_(0.1)
+    steady.load_state_dict(painter.state_dict())
+    painter = painter.to(memory_format=torch.channels_last)
+    now = _Fit(painter, steady, torch.optim.AdamW(painter.parameters(), recipe.rate, (0.9, 0.98), weight_decay=1e-4))
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "painter.pt"
-    if checkpoint.is_file():
-        painter.load_state_dict(torch.load(checkpoint, weights_only=True))
-        log.info("resumed", path=str(checkpoint))
-    else:
-        with torch.no_grad():
-            painter.maps[-1].copy_(y.float().mean(0, keepdim=True) / 255)
-            painter.convs[-1].weight.mul_(0.1)
-    steady.load_state_dict(painter.state_dict())
-    optimiser = torch.optim.AdamW(painter.parameters(), rate, betas=(0.9, 0.98), weight_decay=1e-4)
-    painter = painter.to(memory_format=torch.channels_last)
-    started = time.monotonic()
-    logged = started
-    for step, rows in enumerate(_batches(len(x), min(batch, len(x)), np.random.default_rng(seed)), 1):
-        done = step / (steps + 1) if steps else (time.monotonic() - started) / (60 * minutes)
-        if done >= 1:
-            break
-        warm = min(1.0, step / 100)
-        for group in optimiser.param_groups:
-            group["lr"] = rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-        wanted = y[rows].float() / 255
-        error = loss(painter(x[rows]), wanted, weight, structure=done > 0.75)
-        optimiser.zero_grad()
-        error.backward()
-        nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
-        optimiser.step()
-        keep = min(0.995, step / (step + 20))
-        with torch.no_grad():
-            for mean, now in zip(steady.parameters(), painter.parameters(), strict=True):
-                mean.lerp_(now, 1 - keep)
-        if time.monotonic() - logged > 30:
-            logged = time.monotonic()
-            torch.save(steady.state_dict(), checkpoint)
+    now.resume(checkpoint, recipe)
+    while now.step < recipe.steps:
+        _step(now, recipe, x, y, weight)
+        progress(now.step)
+        if now.step % STORED_EVERY == 0:
+            now.store(checkpoint, recipe)
             peak = psnr(paint(steady, jx[:64]), jy[:64]).mean() if len(jx) else float("nan")
-            log.info("fit", step=step, done=round(done, 3), loss=round(error.item(), 5), psnr=round(float(peak), 2))
-    torch.save(steady.state_dict(), checkpoint)
+            log.info("fit", step=now.step, of=recipe.steps, psnr=round(float(peak), 2))
+    now.store(checkpoint, recipe)
     return checkpoint
+
+
+def _step(fit: _Fit, recipe: Recipe, x: Tensor, y: Tensor, weight: Tensor) -> None:
+    """One batch: linear warm-up over 100, then half a cosine down to a fiftieth of the rate."""
+    done = fit.step / recipe.steps
+    warm = min(1.0, (fit.step + 1) / 100)
+    for group in fit.optimiser.param_groups:
+        group["lr"] = recipe.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+    rows = _rows(len(x), min(recipe.batch, len(x)), fit.step, recipe.seed)
+    error = loss(fit.painter(x[rows]), y[rows].float() / 255, weight, structure=done > 0.75)
+    fit.optimiser.zero_grad()
+    error.backward()
+    nn.utils.clip_grad_norm_(fit.painter.parameters(), 1.0)
+    fit.optimiser.step()
+    fit.step += 1
+    keep = min(0.995, fit.step / (fit.step + 20))
+    with torch.no_grad():
+        for mean, latest in zip(fit.steady.parameters(), fit.painter.parameters(), strict=True):
+            mean.lerp_(latest, 1 - keep)
 
 
 def paint(painter: Painter, vectors: Tensor) -> Pixels:
@@ -250,7 +290,7 @@ def ssim(a: Pixels, b: Pixels) -> npt.NDArray[np.float64]:
 def export(checkpoint: Path, path: Path) -> None:
     """Write the ONNX file: input "articulation" [n, 7] float32, output "pixels" [n, 160, 160, 3] uint8."""
     painter = Painter()
-    painter.load_state_dict(torch.load(checkpoint, weights_only=True))
+    painter.load_state_dict(torch.load(checkpoint, weights_only=True)["steady"])
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         Serving(painter).eval(),
@@ -322,15 +362,14 @@ def score(renders: Path, path: Path) -> dict[str, Any]:
 
 def main() -> None:
     """The command line."""
+    usual = Recipe()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     fitting = commands.add_parser("fit")
     fitting.add_argument("renders", type=Path)
     fitting.add_argument("out", type=Path)
-    fitting.add_argument("--minutes", type=float, default=20)
-    fitting.add_argument("--steps", type=int, help="instead of minutes, so that a second run gives the same")
-    fitting.add_argument("--batch", type=int, default=8)
-    fitting.add_argument("--rate", type=float, default=3e-3)
+    fitting.add_argument("--steps", type=int, default=usual.steps, help="(%(default)s)")
+    fitting.add_argument("--seed", type=int, default=usual.seed)
     fitting.add_argument("--threads", type=int, default=1, help="more than are free is slower than one")
     exporting = commands.add_parser("export")
     exporting.add_argument("checkpoint", type=Path)
@@ -341,15 +380,10 @@ def main() -> None:
     scoring.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.command == "fit":
-        fit(
-            args.renders,
-            args.out,
-            args.minutes,
-            steps=args.steps,
-            batch=args.batch,
-            rate=args.rate,
-            threads=args.threads,
-        )
+        recipe = Recipe(steps=args.steps, seed=args.seed)
+        with Progress() as bar:
+            task = bar.add_task("painter", total=recipe.steps)
+            fit(args.renders, args.out, recipe, args.threads, lambda done: bar.update(task, completed=done))
     elif args.command == "export":
         export(args.checkpoint, args.onnx)
     else:
