@@ -6,12 +6,12 @@ FOLDER holds recordings with phone times (``NAME.flac`` or ``.wav`` beside ``NAM
 network was not trained on. REPORT/report.md gives the figures of every recording and of all of them together, as
 recorded, in noise and through a codec (:mod:`models.training.judge` explains each), how still the mouth is when
 nobody speaks, and the aperture over the spectrogram of some sentences. With ``--renders``, what the face's renderer
-made, it also compares painted mouths with renders held out. Needs the extra ``train``.
+made, it also compares painted mouths with renders held out and shows every viseme rendered and painted.
+Needs the extra ``train``.
 """
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 from models import frontend
 from models.articulation import CHANNELS
 from models.frontend import SAMPLE_RATE
-from models.training import assess
+from models.training import assess, painter, sheet
 from models.training.articulate import articulate
 from models.training.export import Network
 from models.training.judge import Track, judge
@@ -119,16 +119,25 @@ def write(folder: Path, speaker: Path, out: Path, renders: Path | None = None) -
         picture(utterance, track, out / f"{utterance.name}.png")
         parts.append(f"![{utterance.name}]({utterance.name}.png)\n")
     if renders is not None:
-        parts += ["## Painted mouths against renders held out\n", f"```json\n{_painted(renders, speaker)}\n```\n"]
+        parts += _painted(renders, speaker / "painter.onnx", out)
     page = out / "report.md"
     page.write_text("\n".join(parts), encoding="utf-8")
     return page
 
 
-def _painted(renders: Path, speaker: Path) -> str:
-    """What the painter's own score says: JSON with PSNR and SSIM."""
-    command = [sys.executable, "-m", "models.training.painter", "score", str(renders), str(speaker / "painter.onnx")]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+def _painted(renders: Path, served: Path, out: Path) -> list[str]:
+    """The painter's part of the page: its figures on renders held out, and every viseme rendered and painted."""
+    figures = painter.score(renders, served)
+    Image.fromarray(sheet.sheet(renders, served)).save(out / "visemes.jpg", quality=88)
+    return [
+        "## Painted mouths against renders never trained on\n",
+        "| " + " | ".join(figures) + " |",
+        "|---" * len(figures) + "|",
+        "| " + " | ".join(str(value) for value in figures.values()) + " |",
+        "\n`psnr` in dB and `ssim` are means over the frames of the 160x160 crop, `_lips` of its inner 80x88.\n",
+        "## Every viseme: rendered, painted, four times the difference\n",
+        "![Visemes](visemes.jpg)\n",
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

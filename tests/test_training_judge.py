@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from models import score
 from models.frontend import SAMPLE_RATE
 from models.training import assess, augment, sounds, speech
 from models.training.articulate import Phone, articulate
+from models.training.face.visemes import VISEMES, articulation
 from models.training.judge import Track, auc, judge
 from tests.running import voice
 
@@ -97,6 +99,17 @@ def test_the_mix_has_the_level_asked_for() -> None:
     assert 20 * np.log10(0.1 / augment.rms(under)) == pytest.approx(10, abs=0.2)
 
 
+def renders(folder: Path) -> Path:
+    """A renderer's folder: every viseme, and as many mouths held out."""
+    (folder / "mouth").mkdir(parents=True)
+    vectors = np.array([articulation(**channels) for channels in VISEMES.values()] * 2, np.float32)
+    for number in range(len(vectors)):
+        Image.new("RGB", (160, 160), (190, 140, 120)).save(folder / "mouth" / f"{number:05d}.png")
+    np.save(folder / "articulations.npy", vectors)
+    np.save(folder / "held_out.npy", np.arange(len(vectors)) >= len(VISEMES))
+    return folder
+
+
 def test_the_report_is_one_page_with_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assess, "STEADY_S", 2.0)
     folder = tmp_path / "people"
@@ -106,10 +119,13 @@ def test_the_report_is_one_page_with_pictures(tmp_path: Path, monkeypatch: pytes
         sound = voice(int(phones[-1].end_s * SAMPLE_RATE), seed)
         soundfile.write(folder / f"ada-{seed}.wav", sound, SAMPLE_RATE)
         speech.write_phones(folder / f"ada-{seed}.phones.tsv", phones)
-    assert score.main([str(folder), "--out", str(tmp_path / "report")]) == 0
+    command = [str(folder), "--out", str(tmp_path / "report"), "--renders", str(renders(tmp_path / "renders"))]
+    assert score.main(command) == 0
     page = (tmp_path / "report" / "report.md").read_text()
     assert "babble 10 dB" in page
     assert "closure_mid" in page
+    assert "psnr" in page
+    assert Image.open(tmp_path / "report" / "visemes.jpg").width > 160
     assert (tmp_path / "report" / "ada-1.png").stat().st_size > 1_000
 
 

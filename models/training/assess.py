@@ -25,6 +25,7 @@ Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """[N, 32, 16] -> [N, 7]."""
 
 NOISE_DB: Final = 10.0
+BABBLE_TALKERS: Final = 6
 OPUS_BITS: Final = 16_000
 STEADY_S: Final = 60.0
 STEADY_SOUNDS: Final = ("silence", "white", "music")
@@ -37,12 +38,18 @@ def _clean(_rng: np.random.Generator, sound: Sound, _voices: Sequence[Sound]) ->
     return sound
 
 
+def _noisy(sound: Sound, noise: Sound) -> Sound:
+    """``noise`` of a power ``NOISE_DB`` under the whole recording's, pauses included: SNR as it is usually meant."""
+    gain = augment.rms(sound) / augment.rms(noise) * 10 ** (-NOISE_DB / 20)
+    return (sound + noise * gain).astype(np.float32)
+
+
 def _babble(rng: np.random.Generator, sound: Sound, voices: Sequence[Sound]) -> Sound:
-    return augment.mix(sound, augment.babble(rng, voices, len(sound), 6), NOISE_DB)
+    return _noisy(sound, augment.babble(rng, voices, len(sound), BABBLE_TALKERS))
 
 
 def _street(rng: np.random.Generator, sound: Sound, _voices: Sequence[Sound]) -> Sound:
-    return augment.mix(sound, sounds.street(rng, len(sound)), NOISE_DB)
+    return _noisy(sound, sounds.street(rng, len(sound)))
 
 
 def _opus(_rng: np.random.Generator, sound: Sound, _voices: Sequence[Sound]) -> Sound:
