@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--config", type=Path, help="of the pipeline (default: as pipeline.run)")
     made.add_argument("--speaker", help="whose face (default: as pipeline.run)")
     made.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    made.add_argument("--plot", type=Path, help="write a plot over the number of sessions; needs the extra docs")
+    made.add_argument("--plot", type=Path, help="write a plot over the number of sessions; needs the extra bench")
     return made
 
 
@@ -123,7 +123,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("lipwire: stopped")
     if given.plot:
-        from pipeline.bench.plot import plot  # matplotlib is there only with the extra docs
+        from pipeline.bench.plot import plot  # matplotlib is there only with the extra bench
 
         plot(found, given.plot)
     if given.json:

@@ -1,4 +1,4 @@
-"""A benchmark's runs as a plot for the docs. Needs the extra ``docs`` (matplotlib)."""
+"""A benchmark's runs as a plot for the docs. Needs the extra ``bench`` (matplotlib)."""
 
 from pathlib import Path
 

@@ -1,0 +1,41 @@
+"""What an ONNX network costs: its arithmetic, counted from its graph. Needs the extra ``train`` (onnx)."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+
+def gflop(path: Path, batch: int = 1) -> float:
+    """Floating-point operations of one run, in thousands of millions; two for a multiplication and its addition.
+
+    Counts convolutions and matrix products, which are nearly all of it. Raises ValueError if a shape cannot be
+    inferred.
+    """
+    model = onnx.load(str(path))
+    for given in model.graph.input:
+        given.type.tensor_type.shape.dim[0].dim_value = batch
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {value.name: _shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
+    shapes |= {weight.name: tuple(weight.dims) for weight in graph.initializer}
+    multiplications = 0
+    for node in graph.node:
+        if node.op_type not in ("Conv", "Gemm", "MatMul"):
+            continue
+        weight, made = shapes.get(node.input[1], ()), shapes.get(node.output[0], ())
+        if not weight or not made or not all(made):
+            msg = f"{path}: the shape of {node.name or node.op_type} cannot be inferred"
+            raise ValueError(msg)
+        each = np.prod(weight[1:]) if node.op_type == "Conv" else _inner(node, weight)
+        multiplications += int(np.prod(made) * each)
+    return 2 * multiplications / 1e9
+
+
+def _inner(node: "onnx.NodeProto", weight: tuple[int, ...]) -> int:
+    """The length of the rows that a matrix product multiplies."""
+    turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+    return weight[-1] if turned else weight[-2]
+
+
+def _shape(value: "onnx.ValueInfoProto") -> tuple[int, ...]:
+    return tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
