@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import cv2
 import msgspec
 import numpy as np
 import simplejpeg
@@ -133,7 +134,8 @@ def synctalk2d_ms() -> float:
 
 def measure(speaker_name: str, seconds: float, *, paced: bool, against_synctalk2d: bool) -> Found:
     """Everything, in one run."""
-    with threadpool_limits(1):  # as the supervisor starts the stages
+    cv2.setNumThreads(1)
+    with threadpool_limits(1):  # as the stages do
         took = frames(speaker_name, seconds, paced=paced)
     speaker = open_speaker(speaker_name)
     work = sum(cost.gflop(speaker.path(file)) for file in (speaker.manifest.articulator, speaker.manifest.painter))

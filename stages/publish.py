@@ -7,6 +7,7 @@ the changed box, or both, each once. Sends Frame.
 import sys
 from typing import Final
 
+import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ class Publish(Stage):
         self._sizes: dict[str, tuple[int, int]] = {}
 
     def warm_up(self) -> str:
+        cv2.setNumThreads(1)  # a second one waits for a core that other stages use
         try:
             for speaker in open_installed(self._context):
                 composer = self._load(speaker)
