@@ -59,6 +59,11 @@ class FrontEnd(Protocol):
         """As a model's manifest names it."""
         ...
 
+    @property
+    def summaries(self) -> int:
+        """How many of the first steps sum the window up, instead of being moments of it."""
+        ...
+
     def __call__(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """(15360,) float32 in [-1, 1] -> (1, 32, 16) float32: batch, band, time (newest last)."""
         ...
@@ -83,6 +88,7 @@ class MelFrontEnd:
     """[bins, B]: power spectrum -> bands; bins above the highest band are not there."""
     form: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     """Power by frame and band [N, F, B] -> [N, 32, 16]."""
+    summaries: int = 0
 
     def __call__(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         if window.shape != (WINDOW,):
@@ -201,14 +207,24 @@ def _with_context(power: NDArray[np.float32]) -> NDArray[np.float32]:
 
 _NEAR_RANGE: Final = np.float32(1e3)
 """In ``near``, what is 30 dB under the window's loudest moment is close to 0: other people are further away."""
+_NEAR_QUIET: Final = np.float32(1e-4)
+"""As ``_QUIET``, white noise of about -57 dBFS: ``near`` knows no loudness but this, for a microphone's gain says
+nothing of who speaks."""
 
 
 def _near(power: NDArray[np.float32]) -> NDArray[np.float32]:
-    """As ``_with_context``, with all but the mean loudness squeezed into the upper 30 dB."""
-    steps = _with_context(power)
-    relative = np.expm1(steps[:, :, 1:] * np.log1p(_RANGE)) / _RANGE
-    steps[:, :, 1:] = np.log1p(relative * _NEAR_RANGE) / np.log1p(_NEAR_RANGE)
-    return steps
+    """Three steps that sum up the window, then the newest 13 frames, all under its loudest moment.
+
+    The three: the loudest and the quietest of each band, two frames aside (voice and noise), and the mean of the older
+    part.
+    """
+    loudest = power.mean(axis=2).max(axis=1)[:, None, None]
+    relative = power / np.maximum(loudest, _NEAR_QUIET)
+    compressed = np.log1p(relative * _NEAR_RANGE) / np.log1p(_NEAR_RANGE)
+    ranked = np.sort(compressed, axis=1)
+    older = compressed[:, : len(_CONTEXT)].mean(axis=1)
+    summary = np.stack([ranked[:, -3], ranked[:, 2], older], axis=1)
+    return _as_is(np.concatenate([summary, compressed[:, len(_CONTEXT) :]], axis=1))
 
 
 def _frames(first: int, step: int = 1) -> NDArray[np.int64]:
@@ -224,9 +240,9 @@ _ALL: Final[tuple[FrontEnd, ...]] = (
     MelFrontEnd("strided", _frames(46, 2), _speech_bank(), _log),
     # The newest 200 ms, every second frame, levelled by the whole window, and three steps that sum up the
     # window.
-    MelFrontEnd("context", np.concatenate([_CONTEXT, _DENSE]), _speech_bank(), _with_context),
+    MelFrontEnd("context", np.concatenate([_CONTEXT, _DENSE]), _speech_bank(), _with_context, summaries=3),
     # The same, blind to what is far below the loudest moment.
-    MelFrontEnd("near", np.concatenate([_CONTEXT, _DENSE]), _speech_bank(), _near),
+    MelFrontEnd("near", np.concatenate([_CONTEXT, _DENSE]), _speech_bank(), _near, summaries=3),
 )
 
 FRONT_ENDS: Final[Mapping[str, FrontEnd]] = MappingProxyType({each.name: each for each in _ALL})

@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--test", type=Path, help="aligned folder of other people, only to report figures on")
     made.add_argument("--out", type=Path, help="where the articulator is written (default: WORK/export)")
     made.add_argument("--stage", choices=STAGES, action="append", help="run only this one (may be repeated)")
-    made.add_argument("--copies", type=int, default=6, help="degraded copies of the speech (%(default)s)")
+    made.add_argument("--copies", type=int, default=12, help="degraded copies of the speech (%(default)s)")
     made.add_argument("--front-end", choices=sorted(frontend.FRONT_ENDS), default=recipe.front_end)
     made.add_argument("--lookahead-ms", type=float, default=recipe.lookahead_ms, help="(%(default)s)")
     made.add_argument("--steps", type=int, default=recipe.steps, help="of the fit (%(default)s)")

@@ -1,10 +1,11 @@
 """The articulator: the network that hears ``[N, 32, 16]`` and says what the mouth does, ``[N, 7]``.
 
-Patches of four neighbouring steps go through one shared layer, two dense layers weigh the whole window.
-Beside the channels it says, each for itself, whether the lips are shut for /p b m/ and whether the mouth
-rests; both are multiplied into the channels, so that a closure is never an average of open and shut. It has
-no memory between frames. 0.6 million multiply-adds and 0.47 million weights; convolutions over bands and
-time were six times slower to train.
+Three convolutions over bands and time, as in the smallest networks that spot keywords (Sainath & Parada 2015); two
+dense layers weigh the whole window. The steps that sum the window up, where the front end has them, are not neighbours
+in time: each is spread over all steps as a channel of its own. Beside the mouth's channels the network says, each for
+itself, whether the lips are shut for /p b m/ and whether the mouth rests; both are multiplied into the channels, so
+that a closure is never an average of open and shut. It has no memory between frames. 5.6 million multiply-adds. Dense
+layers alone were cheaper, and stayed at a higher loss.
 """
 
 from typing import Final, NamedTuple
@@ -22,8 +23,8 @@ _RAW: Final = 6
 SURENESS: Final = (2.0, -0.7, 1.0, 0.0)
 """Slope and offset of the closure's logit, and of the rest's, when served: a mouth that shuts only when it is surer
 than in training moves more calmly, and fits better. Chosen on the held-out speakers."""
-_PATCH: Final = 4
-_PATCHES: Final = (STEPS - _PATCH) // 2 + 1
+_HALVINGS: Final = 2
+"""Of the bands, by the first two convolutions."""
 
 
 class Heard(NamedTuple):
@@ -43,23 +44,35 @@ def _dense(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True))
 
 
+def _convolution(inputs: int, outputs: int, bands: int, stride: int) -> nn.Sequential:
+    """Over so many bands and three steps; every ``stride``-th band remains."""
+    layer = nn.Conv2d(inputs, outputs, (bands, 3), (stride, 1), (bands // 2, 1), bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
 class Articulator(nn.Module):  # type: ignore[misc]
     """See the module's docstring.
 
-    ``width`` scales the number of channels throughout.
+    ``width`` scales the number of channels throughout; ``summaries`` of the first steps sum the window up.
     """
 
-    def __init__(self, width: int = 128, dropout: float = 0.2) -> None:
+    def __init__(self, width: int = 192, summaries: int = 0, dropout: float = 0.2) -> None:
         super().__init__()
         self.width = width
+        self.summaries = summaries
         self.mean = nn.Parameter(torch.zeros(1, BANDS, STEPS), requires_grad=False)
         self.scale = nn.Parameter(torch.ones(1, BANDS, STEPS), requires_grad=False)
-        self.patch = _dense(BANDS * _PATCH, width)
+        maps = width // 4
+        self.heard = nn.Sequential(
+            _convolution(1 + summaries, maps // 2, 5, 2),
+            _convolution(maps // 2, maps, 3, 2),
+            _convolution(maps, maps, 3, 1),
+        )
         self.whole = nn.Sequential(
             nn.Dropout(dropout),
-            _dense(width * _PATCHES, 3 * width),
+            _dense(maps * (BANDS >> _HALVINGS) * (STEPS - summaries), 2 * width),
             nn.Dropout(dropout),
-            _dense(3 * width, 2 * width),
+            _dense(2 * width, 2 * width),
             nn.Dropout(dropout),
         )
         self.channels = nn.Linear(2 * width, _RAW)
@@ -71,10 +84,10 @@ class Articulator(nn.Module):  # type: ignore[misc]
 
     def forward(self, features: Tensor) -> Heard:
         """[N, 32, 16] -> what is heard."""
-        steps = ((features - self.mean) * self.scale).transpose(1, 2)
-        patches = torch.cat([steps[:, first : first + 2 * _PATCHES : 2] for first in range(_PATCH)], dim=2)
-        x = self.patch(patches.flatten(0, 1)).reshape(-1, _PATCHES * self.width)
-        x = self.whole(x)
+        even = ((features - self.mean) * self.scale).unsqueeze(1)
+        steps = even[..., self.summaries :]
+        summed = even[..., : self.summaries].transpose(1, 3).expand(-1, -1, -1, STEPS - self.summaries)
+        x = self.whole(self.heard(torch.cat([steps, summed], dim=1)).flatten(1))
         shut, rest = self.gates(x).unbind(1)
         slope_shut, offset_shut, slope_rest, offset_rest = self.calibration.unbind(0)
         closed = torch.sigmoid(shut * slope_shut + offset_shut)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from models import frontend
 from models.articulation import CHANNELS
 from models.training.articulator import APERTURE, Articulator, Heard
 from models.training.material import Targets, bilabial
@@ -36,16 +37,16 @@ class Recipe:
 
     front_end: str
     lookahead_ms: float = 40.0
-    width: int = 128
+    width: int = 192
     dropout: float = 0.2
-    steps: int = 2_500
+    steps: int = 6_000
     batch: int = 512
     rate: float = 3e-3
     decay: float = 0.02
     phone_weight: float = 0.15
     shut_weight: float = 0.4
     rest_weight: float = 0.3
-    jump_weight: float = 2.0
+    jump_weight: float = 5.0
     seed: int = 1
 
 
@@ -62,9 +63,10 @@ def fit(
     """
     torch.manual_seed(recipe.seed)
     torch.set_flush_denormal(True)  # dying weights become denormals, which cost ten times the time of the rest
-    model = Articulator(recipe.width, recipe.dropout)
+    summaries = frontend.get(recipe.front_end).summaries
+    model = Articulator(recipe.width, summaries, recipe.dropout)
     _standardise(model, features)
-    kept = Articulator(recipe.width)
+    kept = Articulator(recipe.width, summaries)
     optimizer = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=recipe.rate, weight_decay=recipe.decay
     )
@@ -103,7 +105,7 @@ def restore(state: Path) -> tuple[Recipe, Articulator]:
     """The articulator of a finished fit."""
     stored = torch.load(state, weights_only=True)
     recipe = Recipe(**stored["recipe"])
-    model = Articulator(recipe.width)
+    model = Articulator(recipe.width, frontend.get(recipe.front_end).summaries)
     model.load_state_dict(stored["kept"])
     return recipe, model.eval()
 

@@ -89,14 +89,16 @@ def _variant(rng: Generator, passage: Passage, others: Sequence[NDArray[np.float
     return Passage(augment.degrade(rng, sound, others), moved)
 
 
-_QUIET_KINDS: Final = (*sounds.NON_SPEECH, "music", "music", "babble", "babble", "babble", "babble")
+_QUIET_KINDS: Final = (*sounds.NON_SPEECH, "music", "music", "babble")
+"""Babble seldom: speech under babble is still speech, and nothing but its level would tell the two apart, which is the
+microphone's gain."""
 
 
 def _non_speech(rng: Generator, voices: Sequence[NDArray[np.float32]]) -> Passage:
     kind = str(rng.choice(_QUIET_KINDS))
     samples = int(rng.uniform(3, 12) * SAMPLE_RATE)
     if kind == "babble":
-        sound = augment.babble(rng, voices, samples, int(rng.integers(4, 11)))
+        sound = augment.babble(rng, voices, samples, int(rng.integers(8, 15)))
     else:
         sound = sounds.NON_SPEECH[kind](rng, samples)
     if rng.random() < 0.3:
@@ -105,9 +107,8 @@ def _non_speech(rng: Generator, voices: Sequence[NDArray[np.float32]]) -> Passag
         sound = augment.equalise(rng, sound)
     if rng.random() < 0.15:
         sound = augment.room(rng, sound)
-    # Other people are further away than whom the microphone belongs to.
-    level = rng.normal(augment.LEVEL_DB - 14, 5) if kind == "babble" else -rng.uniform(10, 60)
-    sound = (sound * (10 ** (level / 20) / max(augment.rms(sound), 1e-3))).astype(np.float32)
+    gain = 10 ** (-rng.uniform(10, 60) / 20) / max(augment.rms(sound), 1e-3)
+    sound = (sound * gain).astype(np.float32)
     if rng.random() < 0.1:
         sound = augment.opus(sound, 16_000)
     return Passage(np.clip(sound, -1, 1), ())

@@ -46,7 +46,7 @@ class Bench:
     """A work folder and what all stages agree on."""
 
     work: Path
-    copies: int = 6
+    copies: int = 12
     seed: int = 1
 
     def utterances(self) -> list[Utterance]:
