@@ -67,8 +67,9 @@ class LiveFrame:
 
 @dataclass(frozen=True, slots=True)
 class BaseFrame:
-    """A frame without a painted mouth, for a stream whose view is `patch`."""
+    """A frame of `speaker` without a painted mouth, for a stream whose view is `patch`: number `index` of its loop."""
 
+    speaker: str
     index: int
     image: bytes
 
@@ -346,9 +347,10 @@ class LipSync:
         if isinstance(message, str):
             self._take_text(message)
             return
-        kind, frame_id, payload = binary.decode(message)
+        kind, _, payload = binary.decode(message)
         if kind is BinaryType.BASE_FRAME:
-            self._inbox.put(BaseFrame(frame_id, bytes(payload)))
+            base, image = live.decode_base_payload(payload)
+            self._inbox.put(BaseFrame(base.speaker, base.base, bytes(image)))
         elif kind is BinaryType.FRAME_RESPONSE:
             self._settle(message)
         else:

@@ -28,6 +28,7 @@ from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, Frame, Lookup, Ro
 from pipeline.protocol import binary, jsonform, live
 from pipeline.protocol.binary import BinaryType
 from pipeline.protocol.errors import ErrorCode, ProtocolError, encode_failure
+from pipeline.protocol.live import BaseMeta
 from pipeline.protocol.requests import (
     PROTOCOL_VERSION,
     AudioChunk,
@@ -357,7 +358,7 @@ class Edge:
             slot = frame.full if viewer.view is View.FULL else frame.patch
             if slot is None:
                 continue  # it began to watch after this chunk had left
-            meta = live.frame_payload(answers.frame_meta(stream, frame, viewer.view, speaker))
+            meta = live.image_head(answers.frame_meta(stream, frame, viewer.view, speaker))
             kind = BinaryType.LIVE_FRAME if viewer.view is View.FULL else BinaryType.MOUTH_PATCH
             if viewer.view is View.PATCH:
                 self._send_base_once(viewer, frame)
@@ -372,7 +373,8 @@ class Edge:
         if key not in viewer.bases_sent:
             viewer.bases_sent.add(key)
             jpeg = self._speakers[frame.route.speaker].base_jpeg(frame.base)
-            viewer.queue.put_answer(binary.encode(BinaryType.BASE_FRAME, frame.base, jpeg))
+            head = live.image_head(BaseMeta(speaker=frame.route.speaker, base=frame.base))
+            viewer.queue.put_answer(binary.encode(BinaryType.BASE_FRAME, frame.base, head, jpeg))
 
     def _watch(self, client: Client, request: WatchSession) -> None:
         self._check_version(request.version)

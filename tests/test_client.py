@@ -16,6 +16,7 @@ from pipeline.client import LOSSLESS_IN_FLIGHT, BaseFrame, LipSync, LiveFrame, S
 from pipeline.protocol import binary, live
 from pipeline.protocol.binary import BinaryType
 from pipeline.protocol.errors import ErrorCode
+from pipeline.protocol.live import BaseMeta
 from pipeline.protocol.requests import Pace, ReplyForm, View
 from tests.running import Pipeline, voice
 
@@ -39,7 +40,7 @@ def chunks(count: int) -> list[Samples]:
 
 def frame(chunk: int, kind: BinaryType = BinaryType.LIVE_FRAME) -> bytes:
     meta = live.FrameMeta(chunk=chunk, audio_ms=chunk * 40, server_ms=1, level=0.5, base=0, speaker="fake")
-    return binary.encode(kind, chunk, live.frame_payload(meta), b"jpeg")
+    return binary.encode(kind, chunk, live.image_head(meta), b"jpeg")
 
 
 def failure(code: str, chunk: int | None = None) -> str:
@@ -198,7 +199,8 @@ async def test_rubbish_from_the_server_is_an_error_and_not_the_end() -> None:
 
 async def test_a_slow_reader_gets_the_newest_frames_and_every_base() -> None:
     async def script(socket: ServerConnection) -> None:
-        await socket.send(binary.encode(BinaryType.BASE_FRAME, 3, b"base"))
+        head = live.image_head(BaseMeta(speaker="fake", base=3))
+        await socket.send(binary.encode(BinaryType.BASE_FRAME, 3, head, b"base"))
         for number in range(100):
             await socket.send(frame(number, BinaryType.MOUTH_PATCH))
         await socket.close()
@@ -207,7 +209,7 @@ async def test_a_slow_reader_gets_the_newest_frames_and_every_base() -> None:
     async with server(script) as url, LipSync(url, view=View.PATCH) as face:
         while face.skipped < 84:  # noqa: ASYNC110 - what is waited for is what a caller can see
             await asyncio.sleep(0.01)
-        assert await face.receive() == BaseFrame(3, b"base")
+        assert await face.receive() == BaseFrame("fake", 3, b"base")
         with contextlib.suppress(ServerGoneError):
             while isinstance(one := await face.receive(), LiveFrame):
                 seen.append(one.meta.chunk)

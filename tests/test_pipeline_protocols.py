@@ -195,17 +195,18 @@ async def test_patches_over_base_frames_are_the_full_frames(pipeline: Pipeline) 
         await watching.send(json.dumps({"action": "watch", "version": 1, "name": "booth", "view": "patch"}))
         await watching.recv()
         sender = asyncio.create_task(stream(speaking, voice(chunks * CHUNK_SAMPLES), 0.03))
-        bases: dict[int, Any] = {}
+        bases: dict[tuple[str, int], Any] = {}
         patched: dict[int, Any] = {}
         while len(patched) < chunks:
             message = await asyncio.wait_for(watching.recv(), 30)
             assert isinstance(message, bytes)
             if message[4] == 0x06:
-                bases[struct.unpack_from("<I", message, 5)[0]] = simplejpeg.decode_jpeg(message[13:-4])
+                base, image = unpack_live(message)
+                bases[base["speaker"], base["base"]] = simplejpeg.decode_jpeg(image)
             else:
                 meta, image = unpack_live(message)
                 x, y, width, height = meta["box"]
-                frame = bases[meta["base"]].copy()
+                frame = bases[meta["speaker"], meta["base"]].copy()
                 frame[y : y + height, x : x + width] = simplejpeg.decode_jpeg(image)
                 patched[meta["chunk"]] = frame
         for _ in range(chunks):

@@ -63,7 +63,9 @@ class TestTheDocumentsExamples:
 
     def test_base_frame(self) -> None:
         kind, frame_id, payload = binary.decode(hex_example("base_frame"))
-        assert (kind, frame_id, bytes(payload)) == (BinaryType.BASE_FRAME, 7, TINY_JPEG)
+        base, image = live.decode_base_payload(payload)
+        assert (kind, frame_id, bytes(image)) == (BinaryType.BASE_FRAME, 7, TINY_JPEG)
+        assert base == live.BaseMeta(speaker="default", base=7)
 
     def test_json_messages(self) -> None:
         start = jsonform.decode(example("json start_stream"))
@@ -196,6 +198,6 @@ class TestLive:
             speaker="default",
             articulation=articulation,
         )
-        payload = live.frame_payload(meta) + TINY_JPEG
+        payload = live.image_head(meta) + TINY_JPEG
         decoded, image = live.decode_frame_payload(memoryview(payload))
         assert (decoded, bytes(image)) == (meta, TINY_JPEG)

@@ -58,10 +58,10 @@ export function decode(buffer) {
 }
 
 /**
- * The payload of LIVE_FRAME and MOUTH_PATCH.
+ * The payload of LIVE_FRAME, MOUTH_PATCH and BASE_FRAME.
  * @param {Uint8Array<ArrayBuffer>} payload @returns {{meta: any, image: Uint8Array<ArrayBuffer>}}
  */
-export function decodeFrame(payload) {
+export function decodeImage(payload) {
   const length = payload[0] | (payload[1] << 8);
   const meta = JSON.parse(new TextDecoder().decode(payload.subarray(2, 2 + length)));
   return { meta, image: payload.subarray(2 + length) };

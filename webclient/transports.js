@@ -5,7 +5,7 @@
  */
 
 import { CHUNK_MS, History, WINDOW_CHUNKS, WINDOW_SAMPLES } from "./audio.js";
-import { Type, decodeFrame, encode, float32Bytes, fromBase64, int16Bytes, toBase64 } from "./codec.js";
+import { Type, decodeImage, encode, float32Bytes, fromBase64, int16Bytes, toBase64 } from "./codec.js";
 
 /** @typedef {import("./connection.js").Connection} Connection */
 /** @typedef {import("./display.js").Picture} Picture */
@@ -28,32 +28,23 @@ export class BaseFrames {
   constructor() {
     /** @type {Map<string, Uint8Array<ArrayBuffer>>} */
     this.known = new Map();
-    /** @type {Map<number, Uint8Array<ArrayBuffer>>} not yet claimed by a patch, which names the speaker */
-    this.fresh = new Map();
     this.bytes = 0;
   }
 
-  /** @param {number} index @param {Uint8Array<ArrayBuffer>} jpeg */
-  add(index, jpeg) {
-    this.fresh.set(index, jpeg);
+  /** @param {string} speaker @param {number} index @param {Uint8Array<ArrayBuffer>} jpeg */
+  add(speaker, index, jpeg) {
+    this.known.set(`${speaker}/${index}`, jpeg);
     this.bytes += jpeg.length;
   }
 
   /** @param {string} speaker @param {number} index */
   get(speaker, index) {
-    const key = `${speaker}/${index}`;
-    const fresh = this.fresh.get(index);
-    if (fresh && !this.known.has(key)) {
-      this.known.set(key, fresh);
-      this.fresh.delete(index);
-    }
-    return this.known.get(key);
+    return this.known.get(`${speaker}/${index}`);
   }
 
   /** How large a whole frame is, as far as one can tell from the base frames. */
   get meanBytes() {
-    const count = this.known.size + this.fresh.size;
-    return count ? this.bytes / count : 0;
+    return this.known.size ? this.bytes / this.known.size : 0;
   }
 }
 
@@ -131,13 +122,14 @@ export class LiveTransport {
   }
 
   /** @param {BinaryMessage} message */
-  binary({ type, frameId, payload }) {
+  binary({ type, payload }) {
     if (type === Type.BASE_FRAME) {
-      this.bases.add(frameId, payload);
+      const { meta, image } = decodeImage(payload);
+      this.bases.add(meta.speaker, meta.base, image);
       return;
     }
     if (!this.running || (type !== Type.LIVE_FRAME && type !== Type.MOUTH_PATCH)) return;
-    const { meta, image } = decodeFrame(payload);
+    const { meta, image } = decodeImage(payload);
     const sentAt = this.sentAt.get(meta.chunk);
     for (const chunk of this.sentAt.keys()) if (chunk <= meta.chunk) this.sentAt.delete(chunk);
     const base = type === Type.MOUTH_PATCH ? this.bases.get(meta.speaker, meta.base) : undefined;

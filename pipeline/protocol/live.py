@@ -1,10 +1,11 @@
 """What the live stream adds: audio chunks in, frames with their place in the sound out.
 
-The payload of LIVE_FRAME and MOUTH_PATCH is `uint16 n | n bytes of JSON (FrameMeta) | encoded image`.
+The payload of LIVE_FRAME, MOUTH_PATCH (FrameMeta) and BASE_FRAME (BaseMeta) is
+`uint16 n | n bytes of JSON | encoded image`.
 """
 
 import struct
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -21,6 +22,7 @@ from pipeline.protocol.requests import (
 )
 
 _META_LENGTH: Final = struct.Struct("<H")
+_Meta = TypeVar("_Meta", bound=msgspec.Struct)
 
 
 class FrameMeta(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -50,6 +52,13 @@ class FrameMeta(msgspec.Struct, omit_defaults=True, kw_only=True):
     silent: bool = False
     box: tuple[int, int, int, int] | None = None
     articulation: dict[str, float] = {}
+
+
+class BaseMeta(msgspec.Struct, kw_only=True):
+    """What a base frame says about itself: whose it is, and which; a patch names both."""
+
+    speaker: str
+    base: int
 
 
 class StreamStarted(msgspec.Struct, kw_only=True):
@@ -165,26 +174,39 @@ def _length_error(length: int, accepted: str, frame_id: int) -> ProtocolError:
     return ProtocolError(ErrorCode.INVALID_LENGTH, f"the payload has {length} bytes; accepted are {accepted}", frame_id)
 
 
-def frame_payload(meta: FrameMeta) -> bytes:
-    """What stands before the image in the payload of LIVE_FRAME and MOUTH_PATCH."""
+def image_head(meta: FrameMeta | BaseMeta) -> bytes:
+    """What stands before the image in the payload of LIVE_FRAME, MOUTH_PATCH and BASE_FRAME."""
     text = msgspec.json.encode(meta)
     return _META_LENGTH.pack(len(text)) + text
 
 
 def decode_frame_payload(payload: memoryview) -> tuple[FrameMeta, memoryview]:
-    """Take a live frame's payload apart, as clients do.
+    """Take the payload of LIVE_FRAME or MOUTH_PATCH apart, as clients do.
 
     Raises:
         ProtocolError: INVALID_LENGTH or INVALID_JSON.
     """
+    return _decode_image(payload, FrameMeta)
+
+
+def decode_base_payload(payload: memoryview) -> tuple[BaseMeta, memoryview]:
+    """Take the payload of BASE_FRAME apart, as clients do.
+
+    Raises:
+        ProtocolError: INVALID_LENGTH or INVALID_JSON.
+    """
+    return _decode_image(payload, BaseMeta)
+
+
+def _decode_image(payload: memoryview, kind: type[_Meta]) -> tuple[_Meta, memoryview]:
     if len(payload) < _META_LENGTH.size:
-        raise ProtocolError(ErrorCode.INVALID_LENGTH, "a live frame's payload has at least two bytes")
+        raise ProtocolError(ErrorCode.INVALID_LENGTH, "the payload of a live image has at least two bytes")
     (length,) = _META_LENGTH.unpack_from(payload)
     start = _META_LENGTH.size + length
     if len(payload) < start:
         raise ProtocolError(ErrorCode.INVALID_LENGTH, f"the payload ends within its {length} bytes of JSON")
     try:
-        meta = msgspec.json.decode(payload[_META_LENGTH.size : start], type=FrameMeta)
+        meta = msgspec.json.decode(payload[_META_LENGTH.size : start], type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(ErrorCode.INVALID_JSON, f"the frame's description: {error}") from None
+        raise ProtocolError(ErrorCode.INVALID_JSON, f"the image's description: {error}") from None
     return meta, payload[start:]
