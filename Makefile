@@ -12,6 +12,7 @@ CREATED    := $(VENV)/.created
 CORE       := $(VENV)/.core
 TESTABLE   := $(VENV)/.testable
 VERSIONS   := pyproject.toml constraints.txt
+NODE       := node_modules/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help run test style types tests format system clean
@@ -28,10 +29,11 @@ style: $(TESTABLE) ## ruff: rules and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(TESTABLE) ## mypy --strict on everything
+types: $(TESTABLE) $(NODE) ## mypy --strict on everything, tsc on the web client
 	$(BIN)/mypy
+	node_modules/.bin/tsc
 
-tests: $(TESTABLE) system ## pytest with coverage, stages included; ARGS="-k ring" and the like
+tests: $(TESTABLE) $(NODE) system ## pytest with coverage, stages included; ARGS="-k ring" and the like
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --durations=5 $(ARGS) </dev/null
 	@$(BIN)/coverage combine -q
@@ -45,7 +47,7 @@ system: ## the system packages of the tests; asks nothing, and does nothing wher
 	@scripts/system-packages.sh tests
 
 clean: ## remove whatever make made, the environment included
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
@@ -62,3 +64,8 @@ $(CORE): $(CREATED) $(VERSIONS)
 $(TESTABLE): $(CREATED) $(VERSIONS)
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev,train,mic]'
 	@touch $@ $(CORE)
+
+# Node.js may be one of the system packages.
+$(NODE): package.json package-lock.json | system
+	npm ci --silent --no-audit --no-fund
+	@touch $@

@@ -2,7 +2,8 @@
 # Installs the system packages that lipwire's tests need, or its virtual environment, where this is root and has apt;
 # elsewhere it names the command to type. What is there already, from whatever source, is left alone. Asks nothing.
 #
-#   scripts/system-packages.sh tests     Chromium, PortAudio, a sound server for a null device, FFmpeg, eSpeak NG, flite
+#   scripts/system-packages.sh tests     Chromium, PortAudio, a sound server for a null device, FFmpeg, eSpeak NG,
+#                                        flite, Node.js
 #   scripts/system-packages.sh venv      what `python3 -m venv` needs; `make run` needs nothing else
 set -eu
 
@@ -29,13 +30,15 @@ tests)
     has ffmpeg || need ffmpeg
     has espeak-ng || need espeak-ng
     has flite || need flite
+    has node || need nodejs
+    has npm || need npm
     ;;
 venv)
     "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null ||
         need "$("${PYTHON:-python3}" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
     ;;
 *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

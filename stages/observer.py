@@ -60,6 +60,6 @@ class Observer:
             service_p50=service[0],
             age_p50=age[0],
             age_p99=age[1],
-            drops=sum(summary.drops().values()),
+            drops=summary.drops(),
             note=note,
         )

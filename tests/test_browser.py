@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from pipeline.audio import FRAME_RATE_HZ
 from tests.running import ROOT, Pipeline, kill, wait_until
 
 CHROMIUM = "/usr/bin/chromium"
@@ -32,6 +33,9 @@ FAKE_MICROPHONE = [
 ]
 AV_OFFSET_MS = 45.0  # ITU-R BT.1359: sound 45 ms ahead of its picture begins to be noticed
 STATE = "window.lipwire.state"
+LIVE_S = 30
+DRAWN_SHARE = 0.98
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 JPEG_ERROR = 3.0  # mean over the mouth, of 255: the patch is coded once, the whole frame as well
 ENOUGH_OF_TEN = 8  # base frames of test mode: two such sets share six at least
 PIXELS = """(() => {
@@ -98,6 +102,72 @@ def test_the_microphone_is_heard(page: Page) -> None:
     until(page, "document.getElementById('level').value > 0.05")
     page.click("#microphone")
     assert state(page)["source"] == "none"
+
+
+def test_thirty_seconds_of_a_live_voice_are_drawn(page: Page) -> None:
+    page.click("#microphone")
+    until(page, f"{STATE}.framesDrawn >= 25")  # it runs
+    before = state(page)
+    began = time.monotonic()
+    page.wait_for_timeout(LIVE_S * 1000)
+    seconds = time.monotonic() - began
+    after = state(page)
+    drawn = after["framesDrawn"] - before["framesDrawn"]
+    assert drawn >= DRAWN_SHARE * seconds * FRAME_RATE_HZ
+    assert after["lastError"] == ""
+
+
+def test_a_monitored_microphone_is_in_step_with_the_lips(page: Page) -> None:
+    page.evaluate("document.getElementById('settings').open = true")
+    page.check("#monitor")
+    page.click("#microphone")
+    until(page, f"{STATE}.framesDrawn >= 75")
+    assert abs(state(page)["avOffsetMs"]) <= AV_OFFSET_MS
+    page.evaluate("document.getElementById('inside').open = true")
+    until(page, "document.getElementById('offset').textContent.includes('ms')")
+
+
+def test_an_unplugged_microphone_is_explained_and_can_be_started_again(page: Page) -> None:
+    page.click("#microphone")
+    until(page, f"{STATE}.framesReceived >= 10")
+    # What a browser does when the device goes; Chromium's fake one cannot be pulled out.
+    page.evaluate("window.lipwire.face.source.stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
+    until(page, f"{STATE}.source === 'none'")
+    assert "unplugged" in state(page)["lastError"]
+    before = state(page)["framesReceived"]
+    page.click("#microphone")
+    until(page, f"{STATE}.framesReceived >= {before + 10}")
+
+
+def test_the_stages_are_charted_and_the_backend_is_named(page: Page) -> None:
+    page.evaluate("document.getElementById('inside').open = true")
+    page.click("#microphone")
+    until(page, "document.querySelectorAll('#stack polygon').length === 5")
+    until(page, "document.querySelectorAll('#stages tr').length === 5")
+    until(page, "document.getElementById('backend').textContent.includes('onnxruntime')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 860), (390, 844)], ids=["desktop", "phone"])
+def test_axe_finds_nothing_serious(
+    browsers: dict[str, Browser], pipeline: Pipeline, scheme: Any, size: tuple[int, int]
+) -> None:
+    context = browsers["refusing"].new_context(
+        bypass_csp=True,  # axe is put into the page from outside
+        color_scheme=scheme,
+        viewport={"width": size[0], "height": size[1]},
+    )
+    with context, context.new_page() as page:
+        page.goto(pipeline.address)
+        until(page, f"{STATE}.framesDrawn > 0")
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        page.click("#microphone")
+        until(page, "document.getElementById('message').dataset.kind === 'error'")
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run()")
+        assert found["passes"], "axe looked at nothing"
+        grave = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave] == []
 
 
 def choose_transport(page: Page, transport: str, view: str = "full") -> None:

@@ -45,7 +45,7 @@ def test_root_with_apt_gets_what_is_missing_and_is_asked_nothing(bin_folder: Pat
     assert update.startswith("noninteractive update")
     assert install.startswith("noninteractive install")
     assert " -y " in install
-    assert {"chromium", "pulseaudio", "pulseaudio-utils", "ffmpeg", "espeak-ng", "flite"} <= set(install.split())
+    assert {"chromium", "pulseaudio", "pulseaudio-utils", "ffmpeg", "espeak-ng", "flite", "nodejs", "npm"} <= set(install.split())
 
 
 def test_anybody_else_is_told_what_to_type(bin_folder: Path) -> None:
@@ -64,7 +64,7 @@ def test_without_apt_the_packages_are_named(bin_folder: Path) -> None:
 
 
 def test_what_is_there_is_left_alone(bin_folder: Path) -> None:
-    for tool in ("google-chrome", "pulseaudio", "pactl", "ffmpeg", "espeak-ng", "flite"):
+    for tool in ("google-chrome", "pulseaudio", "pactl", "ffmpeg", "espeak-ng", "flite", "node", "npm"):
         program(bin_folder, tool, "exit 99")
     program(bin_folder, "ldconfig", "echo libportaudio.so.2")
     program(bin_folder, "find", "echo libasound_module_pcm_pulse.so")

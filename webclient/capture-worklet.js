@@ -18,7 +18,8 @@ class CaptureProcessor extends AudioWorkletProcessor {
       this.filled += count;
       read += count;
       if (this.filled === CHUNK_SAMPLES) {
-        this.port.postMessage(this.chunk, [this.chunk.buffer]);
+        const end = currentTime + read / sampleRate;
+        this.port.postMessage({ samples: this.chunk, end }, [this.chunk.buffer]);
         this.chunk = new Float32Array(CHUNK_SAMPLES);
         this.filled = 0;
       }

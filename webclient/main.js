@@ -116,8 +116,8 @@ async function playSample() {
 }
 
 async function listen() {
-  const { deviceId, echoCancellation, noiseSuppression, autoGainControl } = settings;
-  await face.listen({ deviceId, echoCancellation, noiseSuppression, autoGainControl });
+  const { deviceId, echoCancellation, noiseSuppression, autoGainControl, monitor } = settings;
+  await face.listen({ deviceId, echoCancellation, noiseSuppression, autoGainControl, monitor });
   if (face.sourceName === "microphone") {
     tell("Speak: the face follows.");
     await listDevices();
@@ -206,7 +206,7 @@ for (const key of /** @type {const} */ (["transport", "view"])) {
     face.configure({ [key]: settings[key] });
   };
 }
-for (const key of /** @type {const} */ (["echoCancellation", "noiseSuppression", "autoGainControl"])) {
+for (const key of /** @type {const} */ (["echoCancellation", "noiseSuppression", "autoGainControl", "monitor"])) {
   element(key).checked = settings[key];
   element(key).onchange = () => {
     settings[key] = element(key).checked;

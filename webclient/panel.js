@@ -1,4 +1,6 @@
-/** Shows what is going on: the figures of this page, and every stage's latency as a stacked bar and a table. */
+/** Shows what is going on: the figures of this page, and every stage's latency as a chart over time and a table. */
+
+import { StackedChart } from "./chart.js";
 
 /** @param {string} id @returns {any} */
 const element = (id) => document.getElementById(id);
@@ -12,6 +14,11 @@ export class Panel {
   /** @param {import("./face.js").LipwireFace} face */
   constructor(face) {
     this.face = face;
+    this.chart = new StackedChart(element("stack"));
+    /** What the server has dropped since this page came, by cause. @type {Record<string, number>} */
+    this.drops = {};
+    /** @type {Record<string, number> | null} */
+    this.dropsBefore = null;
     this.last = { framesDrawn: 0, framesReceived: 0, bytesReceived: 0, at: performance.now() };
     face.addEventListener("stats", (event) => this.#showStages(/** @type {CustomEvent} */ (event).detail.stages));
     setInterval(() => this.#showFigures(), 1000);
@@ -34,7 +41,8 @@ export class Panel {
       ? `${figures.avOffsetMs >= 0 ? "+" : ""}${figures.avOffsetMs.toFixed(0)} ms`
       : "–";
     element("jitter").textContent = speaking && !this.face.display.position ? `${figures.jitterBufferMs.toFixed(0)} ms` : "–";
-    element("lost").textContent = String(figures.serverDropped);
+    const causes = Object.entries(this.drops).map(([cause, count]) => `${cause} ${count}`);
+    element("lost").textContent = [figures.serverDropped, ...(causes.length ? [`all sessions: ${causes.join(", ")}`] : [])].join("; ");
     element("late").textContent = String(figures.late);
     element("skipped").textContent = String(figures.skipped);
     const saving = figures.saving > 0 ? `, ${(figures.saving * 100).toFixed(0)} % saved` : "";
@@ -42,19 +50,13 @@ export class Panel {
     this.last = { ...figures, at: now };
   }
 
-  /** @param {{stage: string, queue_p50: number, service_p50: number, age_p50: number, age_p99: number, note: string}[]} stages */
+  /** @param {{stage: string, queue_p50: number, service_p50: number, age_p50: number, age_p99: number, drops: Record<string, number>, note: string}[]} stages */
   #showStages(stages) {
     const [edge, ...others] = stages;
     const inOrder = [...others, edge];
     const total = inOrder.reduce((sum, stage) => sum + stage.queue_p50 + stage.service_p50, 0);
-    const segments = inOrder.map((stage, index) => {
-      const segment = make("span");
-      const share = total ? (stage.queue_p50 + stage.service_p50) / total : 0;
-      segment.style.flexGrow = String(share);
-      segment.className = `stage-${index}`;
-      return segment;
-    });
-    element("stack").replaceChildren(...segments);
+    this.chart.add(inOrder.map((stage) => stage.queue_p50 + stage.service_p50));
+    this.#countDrops(inOrder);
     element("stack").setAttribute("aria-label", `Stages take ${total.toFixed(1)} ms together`);
     element("total").textContent = total ? `${total.toFixed(1)} ms` : "–";
     const rows = inOrder.map((stage, index) => {
@@ -70,5 +72,19 @@ export class Panel {
     });
     element("stages").replaceChildren(...rows);
     element("backend").textContent = inOrder.find((stage) => stage.stage === "infer")?.note || "–";
+  }
+
+  /** The server counts since its start; people want to know what is lost now. @param {{drops: Record<string, number>}[]} stages */
+  #countDrops(stages) {
+    /** @type {Record<string, number>} */
+    const now = {};
+    for (const { drops } of stages) for (const [cause, count] of Object.entries(drops)) now[cause] = (now[cause] ?? 0) + count;
+    const before = (this.dropsBefore ??= now);
+    this.drops = {};
+    for (const [cause, count] of Object.entries(now)) {
+      const since = count - (before[cause] ?? 0);
+      if (since < 0) this.dropsBefore = now; // the server, or a part of it, began anew
+      else if (since) this.drops[cause] = since;
+    }
   }
 }

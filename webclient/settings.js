@@ -11,6 +11,7 @@ const DEFAULTS = {
   echoCancellation: true,
   noiseSuppression: true,
   autoGainControl: true,
+  monitor: false,
 };
 
 /** @typedef {typeof DEFAULTS} Settings */

@@ -121,7 +121,7 @@ class ModelSwitched(msgspec.Struct, kw_only=True):
 
 
 class StageStats(msgspec.Struct, kw_only=True):
-    """One stage in the last second; times in ms."""
+    """One stage in the last second; times in ms. ``drops`` are since the stage started, by cause."""
 
     stage: str
     frames: int
@@ -129,7 +129,7 @@ class StageStats(msgspec.Struct, kw_only=True):
     service_p50: float
     age_p50: float
     age_p99: float
-    drops: int
+    drops: dict[str, int]
     note: str = ""
 
 
