@@ -12,27 +12,10 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipeline.audio import FRAME_RATE_HZ
+from tests.chromium import CHROMIUM, FAKE_MICROPHONE, FLAGS, REFUSED_MICROPHONE, STATE, until
 from tests.running import ROOT, Pipeline, kill, wait_until
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
-FAKE_MICROPHONE = [
-    "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
-    f"--use-file-for-fake-audio-capture={ROOT / 'webclient' / 'sample.wav'}",
-]
 AV_OFFSET_MS = 45.0  # ITU-R BT.1359: sound 45 ms ahead of its picture begins to be noticed
-STATE = "window.lipwire.state"
 LIVE_S = 30
 DRAWN_SHARE = 0.98
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
@@ -45,18 +28,14 @@ PIXELS = """(() => {
 })()"""
 
 
-def until(page: Page, condition: str) -> None:
-    """Poll from outside: the page's own policy forbids the eval that Playwright's wait_for_function needs."""
-    wait_until(lambda: bool(page.evaluate(condition)), within_s=40)
-
-
 @pytest.fixture(scope="module")
 def browsers() -> Iterator[dict[str, Browser]]:
     assert Path(CHROMIUM).exists(), "Chromium is missing: run scripts/system-packages.sh"
     with sync_playwright() as playwright:
         started = {
             "with microphone": playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS + FAKE_MICROPHONE),
-            "refusing": playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS),
+            "without microphone": playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS),
+            "refusing": playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *REFUSED_MICROPHONE]),
         }
         yield started
         for browser in started.values():
@@ -152,7 +131,7 @@ def test_the_stages_are_charted_and_the_backend_is_named(page: Page) -> None:
 def test_axe_finds_nothing_serious(
     browsers: dict[str, Browser], pipeline: Pipeline, scheme: Any, size: tuple[int, int]
 ) -> None:
-    context = browsers["refusing"].new_context(
+    context = browsers["without microphone"].new_context(
         bypass_csp=True,  # axe is put into the page from outside
         color_scheme=scheme,
         viewport={"width": size[0], "height": size[1]},
@@ -266,13 +245,23 @@ def test_a_speaker_that_is_not_installed_is_explained(browsers: dict[str, Browse
         until(page, f"{STATE}.framesReceived >= 10")
 
 
-def test_a_refused_microphone_is_explained(browsers: dict[str, Browser], pipeline: Pipeline) -> None:
-    with browsers["refusing"].new_page() as page:
+@pytest.mark.parametrize(
+    ("browser", "words"),
+    [
+        ("refusing", "not allowed. Allow it for this page"),
+        ("without microphone", "There is no microphone. Plug one in"),
+    ],
+)
+def test_a_microphone_that_one_cannot_have_is_explained(
+    browsers: dict[str, Browser], pipeline: Pipeline, browser: str, words: str
+) -> None:
+    with browsers[browser].new_page() as page:
         page.goto(pipeline.address)
         until(page, f"{STATE}.connection === 'connected'")
         page.click("#microphone")
         until(page, f"{STATE}.lastError !== ''")
-        assert "microphone" in state(page)["lastError"].lower()
+        assert words in state(page)["lastError"]
+        assert state(page)["source"] == "none"
 
 
 def test_every_installed_speaker_can_be_chosen(page: Page) -> None:

@@ -45,7 +45,9 @@ def test_root_with_apt_gets_what_is_missing_and_is_asked_nothing(bin_folder: Pat
     assert update.startswith("noninteractive update")
     assert install.startswith("noninteractive install")
     assert " -y " in install
-    assert {"chromium", "pulseaudio", "pulseaudio-utils", "ffmpeg", "espeak-ng", "flite", "nodejs", "npm"} <= set(install.split())
+    assert {"chromium", "pulseaudio", "pulseaudio-utils", "ffmpeg", "espeak-ng", "flite", "nodejs", "npm"} <= set(
+        install.split()
+    )
 
 
 def test_anybody_else_is_told_what_to_type(bin_folder: Path) -> None:
