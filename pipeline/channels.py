@@ -13,6 +13,7 @@ from pipeline.messages import Message, Probe, Report, Status
 PROBES_SOCKET: Final = "probes"
 CONTROL_SOCKET: Final = "control"
 STATUS_SOCKET: Final = "status"
+_RECONNECT_MS: Final = 10  # a stage that came back is found within a frame's time; ZeroMQ's own 100 ms are three
 _PUBLISH_HIGH_WATER_MARK: Final = 1000  # probes are worth less than the memory beyond this
 
 
@@ -31,6 +32,7 @@ class Outlet:
             push.linger = config.socket[socket].linger_ms
             # Nothing is queued for a receiver that is not there: the sender learns at once and can say so.
             push.immediate = 1
+            push.reconnect_ivl = _RECONNECT_MS
             push.connect(instance.endpoint(socket, replica))
             self._pushes.append(push)
 

@@ -1,6 +1,9 @@
 """One stage process as its supervisor holds it: started, watched, stopped, started again.
 
 starting --Ready--> ready --exit or silence--> waiting --backoff over--> starting
+
+After `crash_loop` failures in a row it is failing instead of waiting: said so, with its last words, and tried again at
+a slow pace, as what it lacks (a file, memory, a device) may come back.
 """
 
 import os
@@ -12,13 +15,16 @@ from collections import deque
 from enum import StrEnum
 from typing import Final
 
+import psutil
 import structlog
 
 from pipeline.config import ProcessConfig
 from pipeline.instance import Instance
-from pipeline.messages import StageState
+from pipeline.messages import StageState, Vitals
 
 _LAST_LINES: Final = 20
+_WORDS_LINES: Final = 3  # of them in a report: a traceback's end names the cause
+_MB: Final = 1_048_576
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 log = structlog.get_logger()
@@ -28,6 +34,7 @@ class State(StrEnum):
     STARTING = "starting"
     READY = "ready"
     WAITING = "waiting"
+    FAILING = "failing"
     STOPPED = "stopped"
 
 
@@ -41,6 +48,9 @@ class Child:
         self.state = State.STOPPED
         self.restarts = 0
         self.note = ""
+        self.reason = ""
+        self.vitals = Vitals()
+        self._aside: list[str] = []
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._instance = instance
         self._failures = 0
@@ -58,6 +68,8 @@ class Child:
         environment.update(dict.fromkeys(_THREAD_VARIABLES, str(self.config.threads)))
         command = [sys.executable, "-m", self.config.module, "--instance", str(self._instance.folder)]
         command += ["--replica", str(self.replica)]
+        command += [word for mark in self._aside for word in ("--aside", mark)]
+        self._aside = []
         self._popen = subprocess.Popen(
             command,
             env=environment,
@@ -86,31 +98,43 @@ class Child:
             return
         self._heard = time.monotonic()
         if note is not None:
-            self.note = note
+            self.note, self.reason = note, ""
             self._enter(State.READY)
 
     def has_exited(self) -> int | None:
         """Its exit status, if it ran until just now."""
-        if self._popen is None or self.state in (State.WAITING, State.STOPPED):
+        if self._popen is None or self.state in (State.WAITING, State.FAILING, State.STOPPED):
             return None
         return self._popen.poll()
 
     def silent_s(self) -> float:
         return time.monotonic() - self._heard
 
-    def restart_later(self) -> None:
-        """Back off, longer with each failure in a row."""
+    def restart_later(self, reason: str, aside: list[str]) -> None:
+        """Back off, longer with each failure in a row; then set windows of these marks aside."""
         restart = self.config.restart
+        self._aside = aside
         healthy = self.state is State.READY and time.monotonic() - self._since > restart.forgiven_after_s
         self._failures = 0 if healthy else self._failures + 1
         backoff_ms = min(restart.backoff_ms * 2 ** max(0, self._failures - 1), restart.backoff_max_ms)
         self._start_at = time.monotonic() + backoff_ms / 1000
         self.restarts += 1
+        self.reason = reason
+        if self._failures >= restart.crash_loop:
+            self._start_at = time.monotonic() + restart.retry_s
+            self.reason = f"{reason}; {self._failures} times in a row. Its last words: {self.last_words()}"
+            self._enter(State.FAILING)
+            log.error("crash loop", stage=self.name, replica=self.replica, retry_s=restart.retry_s, why=self.reason)
+            return
         self._enter(State.WAITING)
         log.warning("will restart", stage=self.name, replica=self.replica, backoff_ms=backoff_ms)
 
+    def last_words(self) -> str:
+        """The end of what it logged."""
+        return " | ".join(list(self.last_lines)[-_WORDS_LINES:]) or "none"
+
     def start_if_due(self) -> None:
-        if self.state is State.WAITING and time.monotonic() >= self._start_at:
+        if self.state in (State.WAITING, State.FAILING) and time.monotonic() >= self._start_at:
             self.start()
 
     def terminate(self) -> None:
@@ -134,4 +158,28 @@ class Child:
         self.state = State.STOPPED
 
     def describe(self) -> StageState:
-        return StageState(self.name, self.replica, self.pid, self.state.value, self.restarts, self.note)
+        return StageState(
+            process=self.name,
+            replica=self.replica,
+            pid=self.pid,
+            state=self.state.value,
+            restarts=self.restarts,
+            note=self.note,
+            reason=self.reason,
+            vitals=self.vitals,
+        )
+
+    def check(self) -> None:
+        """Look at its memory, descriptors and threads; what has outgrown its bound is asked to end, and comes back."""
+        if self.state is not State.READY or self._popen is None:
+            return
+        try:
+            process = psutil.Process(self._popen.pid)
+            with process.oneshot():
+                rss_mb = process.memory_info().rss / _MB
+                self.vitals = Vitals(round(rss_mb, 1), process.num_fds(), process.num_threads())
+        except psutil.Error:
+            return  # it has just ended; the supervisor sees that for itself
+        if self.config.max_rss_mb and rss_mb > self.config.max_rss_mb:
+            log.error("outgrew its bound", stage=self.name, rss_mb=round(rss_mb), max_rss_mb=self.config.max_rss_mb)
+            self.terminate()

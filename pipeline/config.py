@@ -58,6 +58,8 @@ class RestartConfig(_Table, frozen=True, kw_only=True):
     backoff_ms: Positive = 50  # before the first restart; doubles with each further one
     backoff_max_ms: Positive = 5000
     forgiven_after_s: Positive = 10  # of healthy running: the backoff starts over
+    crash_loop: Positive = 6  # failures in a row; from there on it is tried again
+    retry_s: Positive = 15  # this often only
 
 
 class ProcessConfig(_Table, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ class ProcessConfig(_Table, frozen=True, kw_only=True):
     replicas: Positive = 1
     threads: Positive = 1
     cpus: tuple[int, ...] = ()  # cores it is bound to; empty: any
+    max_rss_mb: NotNegative = 1024  # beyond it, the process ends in good order and comes back; 0: no bound
     restart: RestartConfig = RestartConfig()
 
 

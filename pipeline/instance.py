@@ -6,6 +6,7 @@ Everything an instance makes lies in /dev/shm/lipwire-XXXXXXXX/, which only its 
     config.json   the checked configuration and the command line's choices
     ring.NAME.N   one shared-memory ring
     sock.NAME.N   one ZeroMQ ipc socket
+    hand.NAME.N   which windows a stage is working on
 
 So whether an instance is dead is a question for the kernel, not for a guess about process ids.
 """
@@ -49,6 +50,9 @@ class Instance:
 
     def ring(self, name: str, replica: int = 0) -> Path:
         return self.folder / f"ring.{name}.{replica}"
+
+    def hand(self, process: str, replica: int) -> Path:
+        return self.folder / f"hand.{process}.{replica}"
 
     def ring_by_ref(self, file_name: str) -> Path:
         return self.folder / file_name

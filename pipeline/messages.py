@@ -26,6 +26,7 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         session: opaque id of the live stream or of the connection that asked.
+        mark: what tells this sound from others, should a stage die of it: a request's checksum, or the live session.
         sequence: counts the windows of a session, from 0.
         frame_id: the client's; picks the base frame and comes back with the answer.
         speaker: who paints it.
@@ -36,6 +37,7 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
     """
 
     session: str
+    mark: str
     sequence: int
     frame_id: int
     speaker: str
@@ -170,8 +172,16 @@ class Probe(msgspec.Struct, frozen=True, array_like=True, tag=True):
     drops: dict[str, int]
 
 
+class Vitals(msgspec.Struct, frozen=True, array_like=True):
+    """What a process holds; 0 while unknown."""
+
+    rss_mb: float = 0.0
+    descriptors: int = 0
+    threads: int = 0
+
+
 class StageState(msgspec.Struct, frozen=True, array_like=True):
-    """One process as the supervisor sees it."""
+    """One process as the supervisor sees it. `reason`: why it is not ready, for people."""
 
     process: str
     replica: int
@@ -179,6 +189,8 @@ class StageState(msgspec.Struct, frozen=True, array_like=True):
     state: str
     restarts: int
     note: str
+    reason: str
+    vitals: Vitals
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=True):

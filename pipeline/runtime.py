@@ -26,7 +26,9 @@ import zmq
 from setproctitle import setproctitle
 
 from pipeline import probes
+from pipeline.blame import ASIDE_S, LIVE_ASIDE_S
 from pipeline.channels import ControlOutlet, Inlet, Outlet, ProbeOutlet
+from pipeline.hand import Hand
 from pipeline.instance import Instance
 from pipeline.logs import configure_logs
 from pipeline.messages import Chunk, Close, Failed, Heartbeat, Message, Ready, Route
@@ -52,7 +54,7 @@ class StageError(Exception):
 class StageContext:
     """A stage's hands: its outlets, rings, probes and beats."""
 
-    def __init__(self, process: str, instance: Instance, replica: int) -> None:
+    def __init__(self, process: str, instance: Instance, replica: int, aside: frozenset[str] = frozenset()) -> None:
         told = instance.read_config()
         self.process = process
         self.instance = instance
@@ -69,6 +71,9 @@ class StageContext:
         self.probes = ProbeOutlet(self.zmq, instance, process)
         self._control = ControlOutlet(self.zmq, instance)
         self._readers: dict[str, RingReader] = {}
+        self.hand = Hand(instance.hand(process, replica))
+        self._aside = aside
+        self._ready_at = 0.0
         self.drops: Counter[str] = Counter()
         self.stopping = False
         self._beat_every_ns = self.config.pipeline.heartbeat_ms * _NS_PER_MS
@@ -114,6 +119,13 @@ class StageContext:
         """Tell the edge that this window gets no frame."""
         self.send(REPLIES, Failed(route, code.value, message))
 
+    def is_aside(self, route: Route) -> bool:
+        """Whether this stage has just died of such windows twice: they are not taken in hand again so soon."""
+        if route.mark not in self._aside:
+            return False
+        patience_s = LIVE_ASIDE_S if route.mark == route.session else ASIDE_S
+        return time.monotonic() < self._ready_at + patience_s
+
     def probe(self, routes: Iterable[Route], started_ns: int) -> None:
         """Publish what these windows, worked on together from `started_ns` until the last was sent on, cost here."""
         batch = list(routes)
@@ -123,6 +135,7 @@ class StageContext:
             self.probes.send(probes.measure(self.process, self.replica, route, started_ns, now, len(batch), drops))
 
     def ready(self, note: str) -> None:
+        self._ready_at = time.monotonic()
         self._control.send(Ready(self.process, self.replica, os.getpid(), note))
         log.info("ready", note=note)
 
@@ -210,6 +223,10 @@ def _loop(context: StageContext, stage: Stage) -> None:
             if isinstance(message, Close):
                 stage.close(message.route.session)
                 context.pass_on(message)
+            elif context.is_aside(message.route):
+                context.drops["aside"] += 1
+                reason = f"the {context.process} stage died of this sound twice; it is set aside"
+                context.fail(message.route, ErrorCode.INTERNAL, reason)
             else:
                 windows.append(message)
         for start in range(0, len(windows), stage.batch_limit):
@@ -219,6 +236,7 @@ def _loop(context: StageContext, stage: Stage) -> None:
 
 def _work(context: StageContext, stage: Stage, windows: list[Message]) -> None:
     started_ns = time.monotonic_ns()
+    context.hand.hold(window.route.mark for window in windows)
     try:
         stage.work(windows)
     except StageError as error:
@@ -233,6 +251,8 @@ def _work(context: StageContext, stage: Stage, windows: list[Message]) -> None:
         context.probe((window.route for window in windows), started_ns)
         stage.look_ahead(windows)
         return
+    finally:
+        context.hand.free()
     if len(windows) > 1:  # one bad window must not cost the others their frame
         for window in windows:
             _work(context, stage, [window])
@@ -244,13 +264,14 @@ def _die_with_parent(supervisor_pid: int) -> None:
         sys.exit("the supervisor is gone")
 
 
-def stage_arguments() -> tuple[Instance, int]:
-    """The command line the supervisor starts a stage with."""
+def stage_arguments() -> tuple[Instance, int, frozenset[str]]:
+    """The command line the supervisor starts a stage with: its instance, which replica it is, whom it sets aside."""
     parser = argparse.ArgumentParser(description="A stage process; `python -m pipeline.run` starts it.")
     parser.add_argument("--instance", type=Path, required=True)
     parser.add_argument("--replica", type=int, default=0)
+    parser.add_argument("--aside", action="append", default=[], metavar="MARK")
     arguments = parser.parse_args()
-    return Instance(arguments.instance), arguments.replica
+    return Instance(arguments.instance), arguments.replica, frozenset(arguments.aside)
 
 
 class stage_process(contextlib.AbstractContextManager[StageContext]):  # noqa: N801 - used as a verb
@@ -260,12 +281,12 @@ class stage_process(contextlib.AbstractContextManager[StageContext]):  # noqa: N
         self._process = process
 
     def __enter__(self) -> StageContext:
-        instance, replica = stage_arguments()
+        instance, replica, aside = stage_arguments()
         title = self._process if replica == 0 else f"{self._process} {replica}"
         setproctitle(f"lipwire {title}")
         configure_logs(title)
         _die_with_parent(instance.read_config().supervisor_pid)
-        self._context = StageContext(self._process, instance, replica)
+        self._context = StageContext(self._process, instance, replica, aside)
         own = self._context.config.process[self._process]
         if own.cpus:
             os.sched_setaffinity(0, own.cpus)

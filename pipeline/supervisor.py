@@ -12,14 +12,17 @@ from typing import Final
 import structlog
 import zmq
 
+from pipeline.blame import Blame
 from pipeline.channels import PROBES_SOCKET, ControlInlet, StatusOutlet
 from pipeline.child import Child, State
 from pipeline.config import Config
+from pipeline.hand import held
 from pipeline.instance import Instance, InstanceConfig
 from pipeline.messages import Ready, Status
 
 _TICK_MS: Final = 50
 _STATUS_EVERY_S: Final = 0.5
+_CHECK_EVERY_S: Final = 5.0
 _ASK_S: Final = 0.5  # less than what a stage may be silent for, as nobody is heard meanwhile
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to listen on, not to ask
 _KILL_AFTER_S: Final = 1.0  # a stage behind the edge has nothing left to drain once the edge has ended
@@ -35,6 +38,9 @@ class Supervisor:
     """All processes of one instance."""
 
     def __init__(self, instance: Instance, told: InstanceConfig) -> None:
+        self._instance = instance
+        self._blame = Blame()
+        self._check_due = 0.0
         self._config: Config = told.config
         self._told = told
         self._address = f"http://{told.host}:{told.port}"
@@ -102,16 +108,28 @@ class Supervisor:
         for child in self._children.values():
             status = child.has_exited()
             if status is not None:
-                self._ended(child, f"ended with status {status}")
+                # Somebody's SIGKILL says nothing of what was in hand; every other end may be its doing.
+                self._ended(child, f"ended with status {status}", its_own=status not in (0, -signal.SIGKILL))
             elif child.state is State.READY and child.silent_s() * 1000 > pipeline.heartbeat_timeout_ms:
                 child.kill()
-                self._ended(child, f"gave no heartbeat for {pipeline.heartbeat_timeout_ms} ms")
+                self._ended(child, f"gave no heartbeat for {pipeline.heartbeat_timeout_ms} ms", its_own=True)
             elif child.state is State.STARTING and child.silent_s() > pipeline.ready_timeout_s:
                 child.kill()
-                self._ended(child, f"was not ready within {pipeline.ready_timeout_s} s")
+                self._ended(child, f"was not ready within {pipeline.ready_timeout_s} s", its_own=False)
             child.start_if_due()
+        if time.monotonic() >= self._check_due:
+            self._check_due = time.monotonic() + _CHECK_EVERY_S
+            for child in self._children.values():
+                child.check()
 
-    def _ended(self, child: Child, what: str) -> None:
+    def _set_aside(self, child: Child) -> list[str]:
+        """The marks of the windows that this death, not the first, was the fault of."""
+        aside = self._blame.note(held(self._instance.hand(child.name, child.replica)))
+        for mark in aside:
+            log.error("window set aside", stage=child.name, mark=mark, reason="in hand at two deaths")
+        return aside
+
+    def _ended(self, child: Child, what: str, *, its_own: bool) -> None:
         self._status_due = 0.0
         if not self._announced:
             time.sleep(_TICK_MS / 1000)  # let the last words arrive through the pipe
@@ -119,7 +137,7 @@ class Supervisor:
             raise StartError(f"stage {child.name} {what} before the pipeline was ready:\n  {words}")
         log.error("stage down", stage=child.name, replica=child.replica, reason=what)
         if child.config.restart.policy == "always":
-            child.restart_later()
+            child.restart_later(what, self._set_aside(child) if its_own else [])
         else:
             child.state = State.STOPPED
 

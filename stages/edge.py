@@ -8,6 +8,7 @@ import asyncio
 import sys
 import time
 import uuid
+import zlib
 from collections.abc import Coroutine
 from http import HTTPStatus
 from pathlib import Path
@@ -257,6 +258,7 @@ class Edge:
         client.next_request += 1
         route = Route(
             session=client.id,
+            mark=_mark_of(request, speaker),
             sequence=sequence,
             frame_id=request.frame_id,
             speaker=speaker,
@@ -309,7 +311,7 @@ class Edge:
         client.stream = None
         self._streams.pop(stream.session, None)
         now = time.monotonic_ns()
-        route = Route(stream.session, stream.next_chunk, 0, stream.speaker, False, 0, now, now, now)
+        route = Route(stream.session, stream.session, stream.next_chunk, 0, stream.speaker, False, 0, now, now, now)
         self._context.outlets["chunks"].send_to_all(Close(route))
         stopped = jsonform.encode(answers.stream_stopped(stream))
         for viewer in stream.viewers:
@@ -328,6 +330,7 @@ class Edge:
         number = stream.sent(now, deadline_ns)
         route = Route(
             session=stream.session,
+            mark=stream.session,
             sequence=number,
             frame_id=chunk.frame_id,
             speaker=stream.speaker,
@@ -487,6 +490,13 @@ class Edge:
             text = jsonform.encode(self._observer.stats())
             for client in listeners:
                 client.queue.put_answer(text)
+
+
+def _mark_of(request: WindowRequest | FeatureRequest, speaker: str) -> str:
+    """The same for the same question, whoever asks it: what a stage dies of must not come back by another one."""
+    if isinstance(request, FeatureRequest):
+        return f"row-{speaker}-{request.frame_id}"
+    return f"window-{zlib.crc32(request.samples.data):08x}"
 
 
 _tasks: set[asyncio.Task[None]] = set()

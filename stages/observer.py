@@ -1,12 +1,17 @@
 """What the edge knows of the other processes: the supervisor's status, and the probes once somebody asks for them."""
 
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from pipeline.channels import PROBES_SOCKET, STATUS_SOCKET, NoticeInlet
+from pipeline.child import State
 from pipeline.messages import Probe, Status
 from pipeline.probes import Summary
 from pipeline.protocol import live
 from pipeline.runtime import StageContext
+
+_FAILING: Final = State.FAILING.value
 
 
 class Observer:
@@ -32,6 +37,8 @@ class Observer:
                 "pid": stage.pid,
                 "restarts": stage.restarts,
                 "note": stage.note,
+                **({"reason": stage.reason} if stage.reason else {}),
+                **msgspec.structs.asdict(stage.vitals),
             }
             for stage in self._status.stages
         }
@@ -46,7 +53,10 @@ class Observer:
             if isinstance(probe, Probe):
                 self._summary.add(probe)
         notes = {stage.process: stage.note for stage in self._status.stages}
-        return live.Stats(stages=[self._row(name, notes.get(name, "")) for name in self._context.config.process])
+        return live.Stats(
+            stages=[self._row(name, notes.get(name, "")) for name in self._context.config.process],
+            failing={stage.process: stage.reason for stage in self._status.stages if stage.state == _FAILING},
+        )
 
     def _row(self, name: str, note: str) -> live.StageStats:
         summary = self._summary.stages[name]

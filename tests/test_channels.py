@@ -41,7 +41,7 @@ def config(replicas: int = 1) -> Config:
 
 
 def chunk(session: str, sequence: int = 0, size: int = 16) -> messages.Chunk:
-    route = messages.Route(session, sequence, 0, "default", True, messages.VIEW_FULL, 0, 0, 0)
+    route = messages.Route(session, session, sequence, 0, "default", True, messages.VIEW_FULL, 0, 0, 0)
     return messages.Chunk(route, bytes(size), 0.01)
 
 
@@ -206,7 +206,7 @@ def test_reports_to_a_supervisor_that_is_gone_block_nobody(context: Context, ins
 def test_status_reaches_who_listens(context: Context, instance: Instance) -> None:
     outlet = channels.StatusOutlet(context, instance)
     inlet = channels.NoticeInlet(context, instance, channels.STATUS_SOCKET)
-    state = messages.StageState("mel", 0, 1, "ready", 0, "")
+    state = messages.StageState("mel", 0, 1, "ready", 0, "", "", messages.Vitals())
     status = messages.Status(True, False, [state])
 
     def told() -> list[messages.Probe | messages.Status]:

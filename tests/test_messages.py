@@ -13,8 +13,9 @@ TEXT = st.text(max_size=20)
 BYTES = st.binary(max_size=64)
 FLOATS = st.floats(allow_nan=False)
 SLOTS = st.builds(SlotRef, TEXT, INTEGERS, INTEGERS, INTEGERS)
+VITALS = st.builds(messages.Vitals, FLOATS, INTEGERS, INTEGERS)
 ROUTES = st.builds(
-    messages.Route, TEXT, INTEGERS, INTEGERS, TEXT, st.booleans(), INTEGERS, INTEGERS, INTEGERS, INTEGERS
+    messages.Route, TEXT, TEXT, INTEGERS, INTEGERS, TEXT, st.booleans(), INTEGERS, INTEGERS, INTEGERS, INTEGERS
 )
 ARTICULATIONS = st.lists(FLOATS, max_size=8).map(tuple)
 BOXES = st.tuples(INTEGERS, INTEGERS, INTEGERS, INTEGERS)
@@ -53,7 +54,7 @@ REPORTS: st.SearchStrategy[Report] = st.one_of(
     st.builds(messages.Ready, TEXT, INTEGERS, INTEGERS, TEXT),
     st.builds(messages.Heartbeat, TEXT, INTEGERS, INTEGERS),
 )
-STATES = st.builds(messages.StageState, TEXT, INTEGERS, INTEGERS, TEXT, INTEGERS, TEXT)
+STATES = st.builds(messages.StageState, TEXT, INTEGERS, INTEGERS, TEXT, INTEGERS, TEXT, TEXT, VITALS)
 NOTICES: st.SearchStrategy[Probe | Status] = st.one_of(
     st.builds(
         Probe,
@@ -70,7 +71,7 @@ NOTICES: st.SearchStrategy[Probe | Status] = st.one_of(
     ),
     st.builds(Status, st.booleans(), st.booleans(), st.lists(STATES, max_size=4)),
 )
-ROUTE = messages.Route("a", 1, 2, "default", True, messages.VIEW_FULL, 3, 4, 5)
+ROUTE = messages.Route("a", "a", 1, 2, "default", True, messages.VIEW_FULL, 3, 4, 5)
 
 
 @given(MESSAGES)

@@ -10,7 +10,7 @@ NOW = 1_000
 
 
 def message(session: str, sequence: int, *, live: bool = True, deadline_ns: int = NOW + 1) -> Message:
-    return Lookup(Route(session, sequence, 0, "default", live, 1, 0, deadline_ns, 0))
+    return Lookup(Route(session, session, sequence, 0, "default", live, 1, 0, deadline_ns, 0))
 
 
 def test_only_the_newest_of_a_live_session_is_kept() -> None:
@@ -28,12 +28,12 @@ def test_requests_are_all_kept_until_their_deadline() -> None:
 
 
 def test_a_close_is_heard_however_late() -> None:
-    close = Close(Route("a", 1, 0, "default", False, 0, 0, 0, 0))
+    close = Close(Route("a", "a", 1, 0, "default", False, 0, 0, 0, 0))
     assert newest_wins([close], NOW) == ([close], [])
 
 
 def test_no_audio_is_lost_to_a_hiccup() -> None:
-    late = [Chunk(Route("a", n, 0, "default", True, 1, 0, NOW - 1, 0), b"", 0.01) for n in range(3)]
+    late = [Chunk(Route("a", "a", n, 0, "default", True, 1, 0, NOW - 1, 0), b"", 0.01) for n in range(3)]
     assert newest_wins(late, NOW) == (late, [])
 
 

@@ -17,7 +17,7 @@ import { Recent } from "./figures.js";
 import { LevelMeter } from "./level.js";
 import { Player } from "./player.js";
 import { BaseFrames, LiveTransport, WatchTransport, WindowTransport } from "./transports.js";
-import { failureWords, fileWords, microphoneWords } from "./words.js";
+import { failingWords, failureWords, fileWords, microphoneWords } from "./words.js";
 
 const LIVE_FRAME_IDS = 500;
 const TEST_FRAME_IDS = 10;
@@ -72,6 +72,7 @@ export class LipwireFace extends EventTarget {
     this.skipped = 0;
     this.level = 0;
     this.lastError = "";
+    this.failing = false;
     this.roundTrips = new Recent();
     this.frameId = 0;
     this.meter = new LevelMeter();
@@ -358,8 +359,17 @@ export class LipwireFace extends EventTarget {
       this.models = answer.models;
       this.defaultSpeaker = answer.default;
       this.#announce("models", answer);
-    } else if (answer.action === "stats") this.#announce("stats", answer);
+    } else if (answer.action === "stats") this.#stats(answer);
     else if (answer.frame_data) this.display.still(fromBase64(answer.frame_data), () => this.transport === null);
+  }
+
+  /** @param {any} answer */
+  #stats(answer) {
+    const failing = Object.keys(answer.failing ?? {});
+    if (failing.length && !this.failing) this.#tell(failingWords(answer.failing), "error");
+    if (!failing.length && this.failing) this.#tell("The server is whole again.");
+    this.failing = failing.length > 0;
+    this.#announce("stats", answer);
   }
 
   /** @param {{error: string, message: string}} failure */

@@ -48,3 +48,9 @@ export function failureWords({ error, message }) {
       return `${message} (${error})`;
   }
 }
+
+/** For stages that keep crashing. @param {Record<string, string>} failing by name, each with its reason @returns {string} */
+export function failingWords(failing) {
+  const causes = Object.entries(failing).map(([stage, reason]) => `${stage} (${reason})`);
+  return `A part of the server fails again and again, and the face stands still: ${causes.join("; ")}. It is tried again by itself.`;
+}

@@ -134,9 +134,10 @@ class StageStats(msgspec.Struct, kw_only=True):
 
 
 class Stats(msgspec.Struct, kw_only=True):
-    """Sent once a second to whoever asked with `stats`."""
+    """Sent once a second to whoever asked with `stats`. ``failing``: stages in a crash loop, each with its reason."""
 
     stages: list[StageStats]
+    failing: dict[str, str] = {}
     action: str = "stats"
     success: bool = True
 

@@ -1,0 +1,38 @@
+"""Stages that fail in ways that ours do not, for the tests of what holds them: named in a supervisor.toml as modules.
+
+`python -m tests.faulty` is the mel stage, but it dies of a window whose newest sample is POISON, and does not start
+while the file that LIPWIRE_TEST_BROKEN names is there.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from pipeline.audio import samples_from_float32
+from pipeline.messages import Message, Window
+from pipeline.runtime import run_stage
+from stages.mel import Mel
+
+POISON = 0.666
+BROKEN = "LIPWIRE_TEST_BROKEN"
+LAST_WORDS = "the disc is gone"
+
+
+class FaultyMel(Mel):
+    def warm_up(self) -> str:
+        broken = os.environ.get(BROKEN)
+        if broken and Path(broken).exists():
+            sys.exit(LAST_WORDS)
+        return super().warm_up()
+
+    def work(self, batch: list[Message]) -> None:
+        (message,) = batch
+        if isinstance(message, Window) and not message.silent:
+            newest = float(samples_from_float32(self._context.read(message.slot))[-1])
+            if abs(newest - POISON) < 1e-6:
+                os._exit(11)
+        super().work(batch)
+
+
+if __name__ == "__main__":
+    run_stage("mel", FaultyMel)

@@ -1,0 +1,147 @@
+"""What the supervisor does about stages that keep dying: a window set aside, a crash loop said, a leak ended."""
+
+import asyncio
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import websockets
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.audio import WINDOW_SAMPLES
+from pipeline.blame import DEATHS, REMEMBERED_S, Blame
+from pipeline.hand import Hand, held
+from tests.faulty import BROKEN, LAST_WORDS, POISON
+from tests.running import ROOT, Pipeline, kill, running, voice, wait_until
+from tests.test_pipeline_protocols import ask
+
+
+def faulty_config(folder: Path, **changes: str) -> Path:
+    """supervisor.toml with the faulty mel stage; `changes` are regular expressions with what they become."""
+    text = (ROOT / "supervisor.toml").read_text().replace('"stages.mel"', '"tests.faulty"')
+    for pattern, becomes in changes.items():
+        text, count = re.subn(pattern, becomes, text, count=1)
+        assert count
+    path = folder / "faulty.toml"
+    path.write_text(text)
+    return path
+
+
+class TestHand:
+    @given(marks=st.lists(st.text(st.characters(exclude_characters="\n", codec="utf-8"), min_size=1), max_size=8))
+    def test_what_was_held_is_read_and_what_was_freed_is_not(
+        self, tmp_path_factory: pytest.TempPathFactory, marks: list[str]
+    ) -> None:
+        path = tmp_path_factory.mktemp("hand") / "hand"
+        hand = Hand(path)
+        assert held(path) == []
+        hand.hold(marks)
+        assert held(path) == marks
+        hand.free()
+        assert held(path) == []
+
+    def test_a_stage_that_never_came_so_far_held_nothing(self, tmp_path: Path) -> None:
+        assert held(tmp_path / "none") == []
+
+
+class TestBlame:
+    def test_the_second_death_is_not_chance(self) -> None:
+        now = 0.0
+        blame = Blame(lambda: now)
+        assert blame.note(["a", "b"]) == []
+        now += REMEMBERED_S / 2
+        assert blame.note(["b"]) == ["b"]
+
+    def test_deaths_long_ago_are_forgotten(self) -> None:
+        now = 0.0
+        blame = Blame(lambda: now)
+        for _ in range(3 * DEATHS):
+            assert blame.note(["a"]) == []
+            now += REMEMBERED_S + 1
+
+
+async def asked(connection: websockets.ClientConnection, window: Any) -> dict[str, Any]:
+    await connection.send(ask(window.tobytes()))
+    return dict(json.loads(await asyncio.wait_for(connection.recv(), 30)))
+
+
+def restarts(pipeline: Pipeline) -> int:
+    return int(pipeline.health()["stages"]["mel.0"]["restarts"])
+
+
+def has_restarted(pipeline: Pipeline, times: int) -> bool:
+    return restarts(pipeline) == times
+
+
+async def test_a_window_that_kills_its_stage_twice_is_set_aside(tmp_path: Path) -> None:
+    healthy = voice(WINDOW_SAMPLES)
+    poisoned = voice(WINDOW_SAMPLES)
+    poisoned[-1] = np.float32(POISON)
+    log = tmp_path / "log.txt"
+    with running(log, "--config", str(faulty_config(tmp_path))) as pipeline:
+        for death in (1, 2):
+            async with websockets.connect(pipeline.ws, max_size=None) as connection:  # who asks does not matter
+                answer = await asked(connection, poisoned)
+                assert answer["error"] == "timeout"
+            await asyncio.to_thread(wait_until, partial(has_restarted, pipeline, death))
+            await asyncio.to_thread(wait_until, lambda: pipeline.health()["ready"])
+        async with websockets.connect(pipeline.ws, max_size=None) as connection:
+            while (answer := await asked(connection, poisoned))["error"] == "unavailable":
+                pass  # the stage before it has not found it again yet
+            for _ in range(5):
+                answer = await asked(connection, poisoned)
+                assert answer["error"] == "internal"
+                assert "set aside" in answer["message"]
+            assert (await asked(connection, healthy))["success"]
+        assert restarts(pipeline) == 2
+    assert "window set aside" in log.read_text()
+
+
+async def test_a_crash_loop_is_said_and_ends_when_its_cause_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    monkeypatch.setenv(BROKEN, str(broken))
+    quick = "[process.mel.restart]\nbackoff_max_ms = 100\ncrash_loop = 3\nretry_s = 2\n\n[process.infer]"
+    config = faulty_config(tmp_path, **{r"\[process\.infer\]": quick})
+    with running(tmp_path / "log.txt", "--config", str(config)) as pipeline:
+        broken.touch()
+        kill(pipeline.pid_of("mel"))
+        await asyncio.to_thread(wait_until, lambda: pipeline.health()["stages"]["mel.0"]["state"] == "failing")
+        health = pipeline.health()
+        assert health["status"] == 503
+        assert health["down"] == ["mel.0"]
+        assert LAST_WORDS in health["stages"]["mel.0"]["reason"]
+        async with websockets.connect(pipeline.ws, max_size=None) as connection:
+            assert (await asked(connection, voice()))["error"] in ("unavailable", "timeout")
+            await connection.send('{"action": "stats", "enabled": true}')
+            told = json.loads(await asyncio.wait_for(connection.recv(), 30))
+            assert LAST_WORDS in told["failing"]["mel"]
+            broken.unlink()
+            await asyncio.to_thread(wait_until, lambda: pipeline.health()["ready"])
+            while (told := json.loads(await asyncio.wait_for(connection.recv(), 30)))["failing"]:
+                pass
+        assert "reason" not in pipeline.health()["stages"]["mel.0"]
+
+
+def test_a_stage_that_outgrows_its_bound_comes_back(tmp_path: Path) -> None:
+    config = faulty_config(tmp_path, **{r'module = "tests.faulty"': 'module = "tests.faulty"\nmax_rss_mb = 20'})
+    log = tmp_path / "log.txt"
+    with running(log, "--config", str(config)) as pipeline:
+        wait_until(lambda: restarts(pipeline) >= 1)
+    assert "outgrew its bound" in log.read_text()
+
+
+def test_health_tells_what_each_process_holds(pipeline: Pipeline) -> None:
+    def known() -> bool:
+        return all(stage["rss_mb"] > 0 for stage in pipeline.health()["stages"].values())
+
+    wait_until(known)
+    for stage in pipeline.health()["stages"].values():
+        assert stage["descriptors"] > 0
+        assert stage["threads"] > 0
