@@ -5,6 +5,7 @@ import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -49,6 +50,15 @@ class LimitsConfig(_Table, frozen=True, kw_only=True):
     message_bytes: Positive = 262_144
     send_queue_frames: Positive = 8
     requests_per_s: Positive = 100
+    connections_per_s: Positive = 400
+    handshake_s: Positive = 5
+    idle_s: Positive = 600
+
+
+class DoorsConfig(_Table, frozen=True, kw_only=True):
+    """Whose pages may talk to the server, beside those that it serves itself."""
+
+    origins: tuple[str, ...] = ()
 
 
 class RestartConfig(_Table, frozen=True, kw_only=True):
@@ -95,6 +105,7 @@ class Config(_Table, frozen=True, kw_only=True):
 
     pipeline: PipelineConfig = PipelineConfig()
     limits: LimitsConfig = LimitsConfig()
+    doors: DoorsConfig = DoorsConfig()
     process: dict[Name, ProcessConfig]
     socket: dict[Name, SocketConfig]
     ring: dict[Name, RingConfig]
@@ -130,7 +141,7 @@ def load_config(path: Path) -> Config:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_located(table, error)}") from None
-    for problem in (*_dangling_names(config), *_unusable_values(config)):
+    for problem in (*_odd_origins(config), *_dangling_names(config), *_unusable_values(config)):
         raise ConfigError(f"{path}: {problem}")
     return config
 
@@ -165,6 +176,15 @@ def _readable(message: str, within: str = "") -> str:
     if reason.startswith("Invalid enum value"):
         reason += f"; it is one of {', '.join(RESTART_POLICIES)}"
     return f"{'.'.join(part for part in parts if part)}: {reason}"
+
+
+def _odd_origins(config: Config) -> list[str]:
+    """An origin that can never be a browser's."""
+    return [
+        f"doors.origins: '{origin}' is no origin; write it as https://example.com, without a path"
+        for origin in config.doors.origins
+        if urlsplit(origin).scheme not in ("http", "https") or urlsplit(origin)._replace(scheme="", netloc="").geturl()
+    ]
 
 
 def _unusable_values(config: Config) -> list[str]:

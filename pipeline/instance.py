@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from pipeline.access import Access
 from pipeline.config import Config
 from pipeline.ring import create_ring
 
@@ -36,10 +37,8 @@ class InstanceConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What every process of the instance is told."""
 
     config: Config
-    host: str
-    port: int
+    access: Access
     supervisor_pid: int
-    token: str | None = None
 
 
 class Instance:

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from setproctitle import setproctitle
 
+from pipeline.access import TOKEN_VARIABLE, Access, AccessError, checked, read_token
 from pipeline.config import Config, ConfigError, default_config_path, load_config
 from pipeline.instance import InstanceConfig, InstanceLock, remove_dead_instances
 from pipeline.logs import configure_logs
@@ -29,7 +30,32 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--speaker", help="the face of whoever does not choose one; overrides the configuration")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        help=f"whoever connects must offer what it holds (default: the variable {TOKEN_VARIABLE})",
+    )
+    parser.add_argument("--open-to-all", action="store_true", help="other machines may connect without a token")
+    parser.add_argument("--certificate", help="PEM file: serve https and wss; with --key")
+    parser.add_argument("--key", help="PEM file of the certificate's private key")
     return parser.parse_args()
+
+
+def _access(arguments: argparse.Namespace) -> Access:
+    """Where it is reached, checked; the port is free.
+
+    Raises:
+        AccessError, StartError.
+    """
+    wanted = Access(
+        host=arguments.host,
+        port=arguments.port,
+        token=read_token(arguments.token_file),
+        certificate=arguments.certificate,
+        key=arguments.key,
+    )
+    access = checked(wanted, open_to_all=arguments.open_to_all)
+    return msgspec.structs.replace(access, port=_free_port(access.host, access.port))
 
 
 def _free_port(host: str, port: int) -> int:
@@ -63,17 +89,17 @@ def main() -> None:
     configure_logs("supervisor")
     try:
         config = _with_speaker(load_config(arguments.config or default_config_path()), arguments.speaker)
-        port = _free_port(arguments.host, arguments.port)
+        access = _access(arguments)
         remove_dead_instances()
         lock = InstanceLock()
         try:
-            told = InstanceConfig(config=config, host=arguments.host, port=port, supervisor_pid=os.getpid())
+            told = InstanceConfig(config=config, access=access, supervisor_pid=os.getpid())
             lock.instance.write_config(told)
             lock.instance.create_rings(config)
             Supervisor(lock.instance, told).run()
         finally:
             lock.remove()
-    except (ConfigError, StartError) as error:
+    except (AccessError, ConfigError, StartError) as error:
         sys.exit(f"lipwire: {error}")
     except OSError as error:
         sys.exit(f"lipwire: no room for the rings in shared memory: {error}; enlarge /dev/shm or shrink them")

@@ -59,9 +59,7 @@ class StageContext:
         self.process = process
         self.instance = instance
         self.replica = replica
-        self.host = told.host
-        self.port = told.port
-        self.token = told.token
+        self.access = told.access
         self.supervisor_pid = told.supervisor_pid
         self.config = told.config
         self.zmq = zmq.Context()

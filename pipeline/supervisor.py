@@ -1,6 +1,5 @@
 """Starts the stages, watches them, brings back what died, and leaves nothing behind."""
 
-import contextlib
 import http.client
 import signal
 import sys
@@ -24,7 +23,6 @@ _TICK_MS: Final = 50
 _STATUS_EVERY_S: Final = 0.5
 _CHECK_EVERY_S: Final = 5.0
 _ASK_S: Final = 0.5  # less than what a stage may be silent for, as nobody is heard meanwhile
-_WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to listen on, not to ask
 _KILL_AFTER_S: Final = 1.0  # a stage behind the edge has nothing left to drain once the edge has ended
 
 log = structlog.get_logger()
@@ -43,7 +41,6 @@ class Supervisor:
         self._check_due = 0.0
         self._config: Config = told.config
         self._told = told
-        self._address = f"http://{told.host}:{told.port}"
         self._context = zmq.Context()
         self._hub = zmq.Context()  # its own, so that ending it ends the hub's thread and nothing else
         self._control = ControlInlet(self._context, instance)
@@ -149,18 +146,15 @@ class Supervisor:
             self._status.send(Status(ready, self._stopping, [child.describe() for child in self._children.values()]))
         if first_ready and self._healthz_is_ready():
             self._announced = True
-            sys.stdout.write(f"ready {self._address}\n")
+            sys.stdout.write(f"ready {self._told.access.address}\n")
             sys.stdout.flush()
 
     def _healthz_is_ready(self) -> bool:
         """Whoever reads the ready line finds it so: the edge hears of it from us, and that takes a moment."""
-        host = _WILDCARDS.get(self._told.host, self._told.host)
-        with contextlib.closing(http.client.HTTPConnection(host, self._told.port, timeout=_ASK_S)) as edge:
-            try:
-                edge.request("GET", "/healthz")
-                return edge.getresponse().status == HTTPStatus.OK
-            except (OSError, http.client.HTTPException):
-                return False
+        try:
+            return self._told.access.ask("/healthz", _ASK_S).status == HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
 
     def _stop_all(self) -> None:
         """In the order of the audio's path: the edge drains while those behind it still work."""

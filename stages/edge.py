@@ -5,9 +5,9 @@ Every request is answered by its deadline, whatever became of it. Serves the pag
 """
 
 import asyncio
+import logging
 import sys
 import time
-import uuid
 import zlib
 from collections.abc import Coroutine
 from http import HTTPStatus
@@ -47,9 +47,10 @@ from pipeline.protocol.requests import (
     WindowRequest,
 )
 from pipeline.runtime import StageContext, StageError, stage_process
-from pipeline.sendqueue import SendQueue
 from stages import answers, doors
 from stages.answers import NS_PER_MS
+from stages.client import Client, Pending
+from stages.doors import Allowance
 from stages.observer import Observer
 from stages.speakers import speakers_dir
 from stages.streams import Stream
@@ -66,45 +67,6 @@ WEBCLIENT_DIR: Final = Path(__file__).resolve().parent.parent / "webclient"
 log = structlog.get_logger()
 
 
-class _Pending(msgspec.Struct):
-    """A request that waits for its answer."""
-
-    client: "Client"
-    form: ReplyForm
-    frame_id: int
-    born_ns: int
-    deadline_ns: int
-
-
-class Client:
-    """One connection: its requests, its stream, what it watches."""
-
-    def __init__(self, connection: ServerConnection, edge: "Edge") -> None:
-        self.id = uuid.uuid4().hex
-        self.connection = connection
-        self.queue = SendQueue(edge.limits.send_queue_frames)
-        self.view = View.FULL
-        self.stream: Stream | None = None
-        self.watching: Stream | None = None
-        self.wants_stats = False
-        self.next_request = 0
-        self.closing = False
-        self.bases_sent: set[tuple[str, int]] = set()
-        self._allowance = float(edge.limits.requests_per_s)
-        self._allowance_max = self._allowance
-        self._allowance_at = time.monotonic()
-
-    def may_send(self) -> bool:
-        """A token bucket of one second: bursts pass, a flood does not."""
-        now = time.monotonic()
-        self._allowance = min(self._allowance_max, self._allowance + (now - self._allowance_at) * self._allowance_max)
-        self._allowance_at = now
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
-
-
 class Edge:
     def __init__(self, context: StageContext) -> None:
         self._context = context
@@ -113,7 +75,7 @@ class Edge:
         self._uploads = context.writer("uploads")
         self._inlet: zmq.asyncio.Socket = zmq.asyncio.Socket.from_socket(context.inlet.pull)
         self._observer = Observer(context)
-        self._pending: dict[tuple[str, int], _Pending] = {}
+        self._pending: dict[tuple[str, int], Pending] = {}
         self._streams: dict[str, Stream] = {}
         self._clients: set[Client] = set()
         self._files = StaticFiles(WEBCLIENT_DIR)
@@ -121,6 +83,7 @@ class Edge:
             self._speakers = {speaker.name: speaker for speaker in list_speakers(speakers_dir(context))}
         except SpeakerError as error:
             sys.exit(str(error))
+        self._newcomers = Allowance(self.limits.connections_per_s)
         self._draining = False
 
     # ---- the process --------------------------------------------------------------------------------------------
@@ -129,16 +92,18 @@ class Edge:
         """Serve until SIGTERM, then drain."""
         async with serve(
             self._converse,
-            self._context.host,
-            self._context.port,
+            self._context.access.host,
+            self._context.access.port,
+            ssl=self._context.access.tls(),
             process_request=self._answer_http,
+            open_timeout=self.limits.handshake_s,
             max_size=self.limits.message_bytes,
             compression=None,  # JPEG does not shrink, and the time is better spent elsewhere
             ping_interval=_PING_S,
             ping_timeout=_PING_S,
             server_header="lipwire",
         ) as server:
-            self._context.ready(f"listening on {self._context.host}:{self._context.port}")
+            self._context.ready(f"listening on {self._context.access.address}")
             tasks = [asyncio.create_task(task) for task in (self._receive(), self._sweep(), self._tell_stats())]
             while not self._context.stopping:
                 self._context.beat()
@@ -167,26 +132,32 @@ class Edge:
         """None lets the WebSocket handshake go on."""
         path = urlsplit(request.path).path
         if not doors.wants_websocket(request):
-            return self._health() if path == "/healthz" else self._files.get(path)
+            return self._health(request) if path == "/healthz" else self._files.get(path)
         if self._draining or len(self._clients) >= self.limits.connections:
             return doors.full()
-        return doors.refusal(request, self._context.token)
+        if not self._newcomers.take():
+            return doors.too_fast()
+        return doors.refusal(request, self._context.access.token, self._context.config.doors.origins)
 
-    def _health(self) -> Response:
+    def _health(self, request: HttpRequest) -> Response:
         health = self._observer.health()
         health["ready"] = health["ready"] and not self._draining
-        body = msgspec.json.encode(health | {"sessions": len(self._streams), "connections": len(self._clients)})
+        health |= {"sessions": len(self._streams), "connections": len(self._clients)}
+        if not doors.offers_token(request, self._context.access.token):
+            health = {"ready": health["ready"], "down": health["down"]}  # what a stranger's monitor needs, no more
+        body = msgspec.json.encode(health)
         status = HTTPStatus.OK if health["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
         return respond(status, "application/json", body)
 
     # ---- one client ---------------------------------------------------------------------------------------------
 
     async def _converse(self, connection: ServerConnection) -> None:
-        client = Client(connection, self)
+        client = Client(connection, self.limits)
         self._clients.add(client)
         writer = asyncio.create_task(self._write(client))
         try:
             async for message in connection:
+                client.heard_at = time.monotonic()
                 self._take(client, message)
         except ConnectionClosed:
             pass
@@ -205,7 +176,7 @@ class Edge:
     def _take(self, client: Client, message: str | bytes) -> None:
         try:
             # Before it is decoded: what is malformed counts like the rest, and a flood costs no decoding.
-            if not self._paced_by_answers(client, message) and not client.may_send():
+            if not self._paced_by_answers(client, message) and not client.messages.take():
                 raise ProtocolError(
                     ErrorCode.RATE_LIMITED,
                     f"at most {self.limits.requests_per_s} messages a second and connection",
@@ -268,7 +239,7 @@ class Edge:
             deadline_ns=now + self._settings.deadline_ms * NS_PER_MS,
             sent_ns=now,
         )
-        self._pending[client.id, sequence] = _Pending(client, request.form, request.frame_id, now, route.deadline_ns)
+        self._pending[client.id, sequence] = Pending(client, request.form, request.frame_id, now, route.deadline_ns)
         if isinstance(request, FeatureRequest):
             sent = self._context.outlets["chunks"].send(Lookup(route))
         else:
@@ -278,7 +249,7 @@ class Edge:
             del self._pending[client.id, sequence]
             raise ProtocolError(ErrorCode.UNAVAILABLE, "the ingest stage is restarting; try again", request.frame_id)
 
-    def _answer(self, pending: _Pending, frame: Frame) -> None:
+    def _answer(self, pending: Pending, frame: Frame) -> None:
         if frame.full is None:
             return
         image = self._context.read(frame.full)
@@ -473,13 +444,16 @@ class Edge:
                         "no frame by the deadline; the server is busy or restarts a stage",
                     )
             self._observer.hear_status()
-            self._close_who_does_not_read()
+            for client in self._clients:
+                if client.queue.overflowed:
+                    self._close(client, "read the answers, or ask for less")
+                elif client.idle_s() > self.limits.idle_s:
+                    self._close(client, f"nothing was said for {self.limits.idle_s} s")
 
-    def _close_who_does_not_read(self) -> None:
-        for client in self._clients:
-            if client.queue.overflowed and not client.closing:
-                client.closing = True
-                _spawn(client.connection.close(_POLICY, "read the answers, or ask for less"))
+    def _close(self, client: Client, reason: str) -> None:
+        if not client.closing:
+            client.closing = True
+            _spawn(client.connection.close(_POLICY, reason))
 
     async def _tell_stats(self) -> None:
         while True:
@@ -510,6 +484,8 @@ def _spawn(work: Coroutine[Any, Any, None]) -> None:
 
 
 def main() -> None:
+    # Whoever knocks and runs away would write a traceback into our log each time.
+    logging.getLogger("websockets.server").setLevel(logging.CRITICAL)
     with stage_process("edge") as context:
         asyncio.run(Edge(context).run())
 

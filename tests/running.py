@@ -86,7 +86,7 @@ def running(log: Path, *arguments: str) -> Iterator[Pipeline]:
         try:
             assert popen.stdout is not None
             line = popen.stdout.readline()
-            assert line.startswith("ready http://"), log.read_text()
+            assert line.startswith("ready http"), log.read_text()
             yield Pipeline(popen, line.split()[1])
         finally:
             popen.send_signal(signal.SIGTERM)

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from pipeline import instance
+from pipeline.access import Access
 from pipeline.config import Config, ProcessConfig, RingConfig, SocketConfig
 from pipeline.instance import Instance, InstanceConfig, InstanceLock, living_instances, remove_dead_instances
 from pipeline.ring import RingReader, RingWriter
@@ -93,7 +94,7 @@ def test_every_replica_of_an_owner_has_a_ring(shared_memory: Path) -> None:
 
 
 def test_what_the_processes_are_told_comes_back(shared_memory: Path) -> None:
-    told = InstanceConfig(config=CONFIG, host="127.0.0.1", port=8080, supervisor_pid=1, token="t")
+    told = InstanceConfig(config=CONFIG, access=Access(port=8080, token="t" * 16), supervisor_pid=1)
     lock = InstanceLock()
     lock.instance.write_config(told)
     assert lock.instance.read_config() == told
@@ -218,7 +219,7 @@ def test_two_starting_at_once_do_not_take_each_others_folder(
 
 def test_only_what_lives_is_listed(owner: Owner, shared_memory: Path) -> None:
     assert living_instances() == []
-    told = InstanceConfig(config=CONFIG, host="127.0.0.1", port=8080, supervisor_pid=1)
+    told = InstanceConfig(config=CONFIG, access=Access(port=8080), supervisor_pid=1)
     (shared_memory / "lipwire-no-lock").mkdir()
     Instance(shared_memory / "lipwire-no-lock").write_config(told)
     folders = []

@@ -16,6 +16,7 @@ import { FixedAudio } from "./fixed.js";
 import { Recent } from "./figures.js";
 import { LevelMeter } from "./level.js";
 import { Player } from "./player.js";
+import { tokenQuery } from "./token.js";
 import { BaseFrames, LiveTransport, WatchTransport, WindowTransport } from "./transports.js";
 import { failingWords, failureWords, fileWords, microphoneWords } from "./words.js";
 
@@ -36,7 +37,7 @@ const TEST_FRAME_IDS = 10;
 
 /** @returns {string} */
 export function defaultUrl() {
-  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws${location.search}`;
+  return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws${tokenQuery()}`;
 }
 
 /**

@@ -1,0 +1,47 @@
+"""One connection at the edge: what waits to be sent to it, its stream, what it watches. No I/O."""
+
+import time
+import uuid
+
+import msgspec
+from websockets.asyncio.server import ServerConnection
+
+from pipeline.config import LimitsConfig
+from pipeline.protocol.requests import ReplyForm, View
+from pipeline.sendqueue import SendQueue
+from stages.doors import Allowance
+from stages.streams import Stream
+
+
+class Client:
+    """From the handshake to the end of the connection."""
+
+    def __init__(self, connection: ServerConnection, limits: LimitsConfig) -> None:
+        self.id = uuid.uuid4().hex
+        self.connection = connection
+        self.queue = SendQueue(limits.send_queue_frames)
+        self.view = View.FULL
+        self.stream: Stream | None = None
+        self.watching: Stream | None = None
+        self.wants_stats = False
+        self.next_request = 0
+        self.closing = False
+        self.bases_sent: set[tuple[str, int]] = set()
+        self.messages = Allowance(limits.requests_per_s)
+        self.heard_at = time.monotonic()
+
+    def idle_s(self) -> float:
+        """Since when it has said nothing; whoever watches or follows the figures need not speak."""
+        if self.watching is not None or self.wants_stats:
+            return 0.0
+        return time.monotonic() - self.heard_at
+
+
+class Pending(msgspec.Struct):
+    """A request that waits for its answer."""
+
+    client: Client
+    form: ReplyForm
+    frame_id: int
+    born_ns: int
+    deadline_ns: int
