@@ -6,26 +6,25 @@ After `crash_loop` failures in a row it is failing instead of waiting: said so, 
 a slow pace, as what it lacks (a file, memory, a device) may come back.
 """
 
-import os
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from enum import StrEnum
-from typing import Final
+from typing import IO, Final
 
 import psutil
 import structlog
 
 from pipeline.config import ProcessConfig
+from pipeline.forkserver import Forked, Forkserver
 from pipeline.instance import Instance
 from pipeline.messages import StageState, Vitals
 
 _LAST_LINES: Final = 20
 _WORDS_LINES: Final = 3  # of them in a report: a traceback's end names the cause
 _MB: Final = 1_048_576
-_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 log = structlog.get_logger()
 
@@ -41,7 +40,9 @@ class State(StrEnum):
 class Child:
     """A replica of a process, through all its restarts."""
 
-    def __init__(self, name: str, replica: int, config: ProcessConfig, instance: Instance) -> None:
+    def __init__(
+        self, name: str, replica: int, config: ProcessConfig, instance: Instance, forkserver: Forkserver
+    ) -> None:
         self.name = name
         self.replica = replica
         self.config = config
@@ -53,40 +54,32 @@ class Child:
         self._aside: list[str] = []
         self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._instance = instance
+        self._forkserver = forkserver
         self._failures = 0
         self._since = 0.0
         self._heard = 0.0
         self._start_at = 0.0
-        self._popen: subprocess.Popen[str] | None = None
+        self._process: Forked | None = None
 
     @property
     def pid(self) -> int:
-        return self._popen.pid if self._popen else 0
+        return self._process.pid if self._process else 0
 
     def start(self) -> None:
-        environment = dict(os.environ)
-        environment.update(dict.fromkeys(_THREAD_VARIABLES, str(self.config.threads)))
-        command = [sys.executable, "-m", self.config.module, "--instance", str(self._instance.folder)]
-        command += ["--replica", str(self.replica)]
-        command += [word for mark in self._aside for word in ("--aside", mark)]
+        """Raises ForkserverError."""
+        arguments = ["--instance", str(self._instance.folder), "--replica", str(self.replica)]
+        arguments += [word for mark in self._aside for word in ("--aside", mark)]
         self._aside = []
-        self._popen = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
-        threading.Thread(target=self._relay_log, args=(self._popen,), daemon=True).start()
+        self._process = self._forkserver.fork(self.config.module, arguments)
+        threading.Thread(target=self._relay_log, args=(self._process.stderr,), daemon=True).start()
         self._enter(State.STARTING)
 
-    def _relay_log(self, popen: subprocess.Popen[str]) -> None:
-        assert popen.stderr is not None
-        for line in popen.stderr:
-            self.last_lines.append(line.rstrip())
-            sys.stderr.write(line)
-            sys.stderr.flush()
+    def _relay_log(self, log: IO[str]) -> None:
+        with log:
+            for line in log:
+                self.last_lines.append(line.rstrip())
+                sys.stderr.write(line)
+                sys.stderr.flush()
 
     def _enter(self, state: State) -> None:
         self.state = state
@@ -103,9 +96,9 @@ class Child:
 
     def has_exited(self) -> int | None:
         """Its exit status, if it ran until just now."""
-        if self._popen is None or self.state in (State.WAITING, State.FAILING, State.STOPPED):
+        if self._process is None or self.state in (State.WAITING, State.FAILING, State.STOPPED):
             return None
-        return self._popen.poll()
+        return self._process.poll()
 
     def silent_s(self) -> float:
         return time.monotonic() - self._heard
@@ -133,25 +126,25 @@ class Child:
         """The end of what it logged."""
         return " | ".join(list(self.last_lines)[-_WORDS_LINES:]) or "none"
 
-    def start_if_due(self) -> None:
-        if self.state in (State.WAITING, State.FAILING) and time.monotonic() >= self._start_at:
-            self.start()
+    def is_due(self) -> bool:
+        """It waits no longer: it is to be started again."""
+        return self.state in (State.WAITING, State.FAILING) and time.monotonic() >= self._start_at
 
     def terminate(self) -> None:
-        if self._popen and self._popen.poll() is None:
-            self._popen.terminate()
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
 
     def kill(self) -> None:
-        if self._popen and self._popen.poll() is None:
-            self._popen.kill()
-            self._popen.wait()
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
     def stop(self, within_s: float) -> None:
         """SIGTERM, and SIGKILL for what has not ended `within_s`."""
         self.terminate()
-        if self._popen:
+        if self._process:
             try:
-                self._popen.wait(within_s)
+                self._process.wait(within_s)
             except subprocess.TimeoutExpired:
                 log.warning("killed, as it did not drain in time", stage=self.name)
                 self.kill()
@@ -171,10 +164,10 @@ class Child:
 
     def check(self) -> None:
         """Look at its memory, descriptors and threads; what has outgrown its bound is asked to end, and comes back."""
-        if self.state is not State.READY or self._popen is None:
+        if self.state is not State.READY or self._process is None:
             return
         try:
-            process = psutil.Process(self._popen.pid)
+            process = psutil.Process(self._process.pid)
             with process.oneshot():
                 rss_mb = process.memory_info().rss / _MB
                 self.vitals = Vitals(round(rss_mb, 1), process.num_fds(), process.num_threads())

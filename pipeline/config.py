@@ -37,7 +37,7 @@ class PipelineConfig(_Table, frozen=True, kw_only=True):
     deadline_ms: Positive = 500
     silence_threshold: Fraction = 0.01
     heartbeat_ms: Positive = 200
-    heartbeat_timeout_ms: Positive = 1500
+    heartbeat_timeout_ms: Positive = 1200
     ready_timeout_s: Positive = 60
     drain_s: NotNegative = 3
 

@@ -15,6 +15,7 @@ from pipeline.blame import Blame
 from pipeline.channels import PROBES_SOCKET, ControlInlet, StatusOutlet
 from pipeline.child import Child, State
 from pipeline.config import Config
+from pipeline.forkserver import Forkserver, ForkserverError
 from pipeline.hand import held
 from pipeline.instance import Instance, InstanceConfig
 from pipeline.messages import Ready, Status
@@ -46,8 +47,9 @@ class Supervisor:
         self._control = ControlInlet(self._context, instance)
         self._status = StatusOutlet(self._context, instance)
         self._start_probe_hub(instance)
+        self._forkserver = Forkserver([process.module for process in self._config.process.values()])
         self._children = {
-            (name, replica): Child(name, replica, process, instance)
+            (name, replica): Child(name, replica, process, instance, self._forkserver)
             for name, process in self._config.process.items()
             for replica in range(process.replicas)
         }
@@ -80,8 +82,9 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         try:
+            self._forkserver.start()
             for child in self._children.values():
-                child.start()
+                self._start(child)
             while not self._stopping:
                 self._control.pull.poll(_TICK_MS)
                 self._hear()
@@ -113,11 +116,21 @@ class Supervisor:
             elif child.state is State.STARTING and child.silent_s() > pipeline.ready_timeout_s:
                 child.kill()
                 self._ended(child, f"was not ready within {pipeline.ready_timeout_s} s", its_own=False)
-            child.start_if_due()
+            if child.is_due():
+                self._start(child)
         if time.monotonic() >= self._check_due:
             self._check_due = time.monotonic() + _CHECK_EVERY_S
             for child in self._children.values():
                 child.check()
+
+    def _start(self, child: Child) -> None:
+        try:
+            child.start()
+        except ForkserverError as error:
+            if not self._announced:
+                raise StartError(f"stage {child.name} cannot be started: {error}") from None
+            log.error("cannot start", stage=child.name, replica=child.replica, reason=str(error))
+            child.restart_later(str(error), [])
 
     def _set_aside(self, child: Child) -> list[str]:
         """The marks of the windows that this death, not the first, was the fault of."""
@@ -161,6 +174,7 @@ class Supervisor:
         children = list(self._children.values())
         for number, child in enumerate(children):
             child.stop(self._config.pipeline.drain_s + 1 if number == 0 else _KILL_AFTER_S)
+        self._forkserver.stop()
         self._hub.term()
         self._context.destroy(linger=0)
         log.info("stopped")

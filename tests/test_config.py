@@ -69,7 +69,7 @@ def changed(folder: Path, old: str, new: str) -> Path:
         ('owner = "ingest"', 'owner = "nobody"', "ring.windows.owner", "no process 'nobody'"),
         ("[socket.chunks]", "[socket.idle]\n\n[socket.chunks]", "socket.idle", "nobody receives"),
         (
-            "heartbeat_timeout_ms = 1500",
+            "heartbeat_timeout_ms = 1200",
             "heartbeat_timeout_ms = 200",
             "pipeline.heartbeat_timeout_ms",
             "not longer than heartbeat_ms",

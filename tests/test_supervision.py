@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -135,6 +138,30 @@ def test_a_stage_that_outgrows_its_bound_comes_back(tmp_path: Path) -> None:
     with running(log, "--config", str(config)) as pipeline:
         wait_until(lambda: restarts(pipeline) >= 1)
     assert "outgrew its bound" in log.read_text()
+
+
+def test_stages_outlive_the_forkserver_and_come_back_without_it(tmp_path: Path) -> None:
+    with running(tmp_path / "log.txt") as pipeline:
+        (server,) = (each for each in pipeline.processes() if each.cmdline()[0].startswith("lipwire forkserver"))
+        kill(server.pid)
+        before = {name: stage["pid"] for name, stage in pipeline.health()["stages"].items()}
+        pid = pipeline.pid_of("mel")
+        kill(pid)
+        pipeline.wait_ready(pid)
+        after = {name: stage["pid"] for name, stage in pipeline.health()["stages"].items()}
+    assert {name for name in before if before[name] != after[name]} == {"mel.0"}
+
+
+def test_a_stage_that_cannot_be_imported_is_said_at_start(tmp_path: Path) -> None:
+    (tmp_path / "nonsense.py").write_text("import a_module_that_nobody_has\n")
+    config = tmp_path / "nonsense.toml"
+    config.write_text((ROOT / "supervisor.toml").read_text().replace('"stages.mel"', '"nonsense"'))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "pipeline.run", "--port", "0", "--config", str(config)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "a_module_that_nobody_has" in done.stderr
 
 
 def test_health_tells_what_each_process_holds(pipeline: Pipeline) -> None:
