@@ -47,6 +47,11 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
     deadline_ns: int
     sent_ns: int
 
+    @property
+    def of_stream(self) -> bool:
+        """Whether windows before it of the same voice were in the same session: it moves on from there."""
+        return self.mark == self.session
+
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
     """What all headers that follow the audio's path begin with."""

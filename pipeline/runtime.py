@@ -121,7 +121,7 @@ class StageContext:
         """Whether this stage has just died of such windows twice: they are not taken in hand again so soon."""
         if route.mark not in self._aside:
             return False
-        patience_s = LIVE_ASIDE_S if route.mark == route.session else ASIDE_S
+        patience_s = LIVE_ASIDE_S if route.of_stream else ASIDE_S
         return time.monotonic() < self._ready_at + patience_s
 
     def probe(self, routes: Iterable[Route], started_ns: int) -> None:

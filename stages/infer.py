@@ -11,7 +11,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.articulation import CHANNELS
 from models.engine import Articulation, OnnxEngine, Pixels
+from models.motion import moved
 from models.speaker import Speaker, SpeakerError
 from pipeline.messages import Features, Message, Mouth
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
@@ -29,6 +31,7 @@ class _Face:
         self.engine.warm_up()
         self.rest = np.array([speaker.manifest.rest], np.float32)
         self.resting: Pixels = self.engine.paint(self.rest)[0]
+        self.has_lips = speaker.manifest.channels == CHANNELS
         self.inferences = 0
 
     def articulate(self, windows: list[Features]) -> Articulation:
@@ -45,7 +48,7 @@ class Infer(Stage):
         self._mouths = context.writer("mouths")
         self._threads = context.config.process["infer"].threads
         self._faces: dict[str, _Face] = {}
-        self._shown: dict[str, NDArray[np.float32]] = {}  # the live sessions' last articulation
+        self._shown: dict[str, NDArray[np.float32]] = {}  # the streams' last articulation
 
     def warm_up(self) -> str:
         try:
@@ -74,26 +77,28 @@ class Infer(Stage):
     def _paint(self, face: _Face, windows: list[Features]) -> None:
         spoken = [window for window in windows if not window.silent]
         articulations = dict(zip(map(id, spoken), face.articulate(spoken), strict=True)) if spoken else {}
-        targets = [articulations.get(id(window)) for window in windows]
-        shown = [
-            self._towards_rest(face, window) if target is None else target
-            for window, target in zip(windows, targets, strict=True)
-        ]
+        shown = [self._move(face, window, articulations.get(id(window))) for window in windows]
         moving = [index for index, articulation in enumerate(shown) if (articulation != face.rest[0]).any()]
         painted = (
             dict(zip(moving, face.engine.paint(np.stack([shown[i] for i in moving])), strict=True)) if moving else {}
         )
         for index, window in enumerate(windows):
-            if window.route.live:
-                self._shown[window.route.session] = shown[index]
             self._send(face, window, painted.get(index, face.resting), shown[index])
 
-    def _towards_rest(self, face: _Face, window: Features) -> NDArray[np.float32]:
-        """A step of 1/REST_FRAMES of full articulation, so that no mouth jumps and none takes longer than 200 ms."""
-        last = self._shown.get(window.route.session, face.rest[0])
-        step = np.float32(1 / REST_FRAMES)
-        closer: NDArray[np.float32] = last + np.clip(face.rest[0] - last, -step, step)
-        return closer
+    def _move(self, face: _Face, window: Features, heard: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """What is shown, from what this stream showed last: with a little inertia where something is heard; in silence
+        a step of 1/REST_FRAMES towards rest, so that no mouth jumps and none takes longer than 200 ms."""
+        session = window.route.session
+        last = self._shown.get(session) if window.route.of_stream else None
+        if heard is None:
+            last = face.rest[0] if last is None else last
+            step = np.float32(1 / REST_FRAMES)
+            shown: NDArray[np.float32] = last + np.clip(face.rest[0] - last, -step, step)
+        else:
+            shown = moved(last, heard) if last is not None and face.has_lips else heard
+        if window.route.of_stream:
+            self._shown[session] = shown
+        return shown
 
     def _send(self, face: _Face, window: Features, pixels: Pixels, articulation: NDArray[np.float32]) -> None:
         slot = self._mouths.write(np.ascontiguousarray(pixels).data)

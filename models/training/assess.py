@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.frontend import CHUNK, SAMPLE_RATE, FrontEnd
+from models.motion import moved_along
 from models.training import augment, sounds
 from models.training.articulator import APERTURE, ROUNDING
 from models.training.judge import Figures, Track, judge
@@ -92,8 +93,8 @@ def listen(
 
 
 def track(heard: Heard, network: Network, lookahead_ms: float) -> Track:
-    """The track that a network paints."""
-    mouth = network(heard.features).astype(np.float64)
+    """The track that a network paints, moved from frame to frame as it is served."""
+    mouth = moved_along(network(heard.features)).astype(np.float64)
     utterance = heard.utterance
     times = heard.time_s - lookahead_ms / 1_000
     return Track(utterance.name, utterance.speaker, times, mouth[:, APERTURE], mouth[:, ROUNDING], utterance.phones)

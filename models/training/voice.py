@@ -37,8 +37,6 @@ log = structlog.get_logger(__name__)
 HELD_OUT: Final = 0.1
 """Share of the speakers that is never trained on and on which models are chosen."""
 BABBLE_VOICES: Final = 40
-FLOOR_SHARE: Final = 0.8
-"""All of it would cost the lips of quiet speech their movement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ def train(bench: Bench, recipe: Recipe) -> Path:
 
 
 def floor_of(bench: Bench, state: Path) -> float:
-    """The aperture that a fit gives to shut lips: most of its 5th percentile over the held-out speakers' speech."""
+    """The aperture that a fit gives to shut lips: its 5th percentile over the held-out speakers' speech."""
     from models.training.export import evaluate
     from models.training.judge import speaking
 
@@ -185,7 +183,7 @@ def floor_of(bench: Bench, state: Path) -> float:
     heard = assess.listen(held_out, "clean", frontend.get(recipe.front_end), ())
     tracks = [assess.track(each, lambda x: evaluate(model, x), recipe.lookahead_ms) for each in heard]
     aperture = np.concatenate([track.aperture[speaking(track)] for track in tracks])
-    return float(FLOOR_SHARE * np.percentile(aperture, 5))
+    return float(np.percentile(aperture, 5))
 
 
 def assessed(bench: Bench, state: Path, test: Sequence[Utterance] = ()) -> dict[str, dict[str, float]]:
