@@ -29,7 +29,7 @@ STEPS: Final = 400
 LOOKAHEADS_MS: Final = (0, 40, 80, 120)
 CASES: Final = (
     *((name, 40) for name in ("original", "newest", "strided", "context", "near")),
-    *(("context", lookahead) for lookahead in LOOKAHEADS_MS if lookahead != 40),
+    *(("near", lookahead) for lookahead in LOOKAHEADS_MS if lookahead != 40),
 )
 PLOTTED: Final = {"corr0": "gold", "closure_mid": "tomato", "auc_open_vs_close": "skyblue", "jerk": "grey"}
 _SIDE: Final = (640, 400)
@@ -78,7 +78,7 @@ def plot(figures: Mapping[str, Mapping[str, float]], path: Path) -> None:
     for lookahead in LOOKAHEADS_MS:
         draw.text((at(lookahead, 0)[0] - 12, height - _MARGIN + 8), f"{lookahead} ms", fill="black")
     for figure, colour in PLOTTED.items():
-        points = [at(each, figures[f"context, {each} ms"][figure]) for each in LOOKAHEADS_MS]
+        points = [at(each, figures[f"near, {each} ms"][figure]) for each in LOOKAHEADS_MS]
         draw.line(points, fill=colour, width=3)
         draw.text((points[-1][0] + 8, points[-1][1] - 6), figure, fill="black")
     image.save(path)
