@@ -1,0 +1,9 @@
+"""stages.infer that hangs on SIGUSR1."""
+
+from pipeline.runtime import run_stage
+from stages.infer import Infer
+from tests.hanging import hang_on_signal
+
+if __name__ == "__main__":
+    hang_on_signal()
+    run_stage("infer", Infer)

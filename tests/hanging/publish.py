@@ -1,0 +1,9 @@
+"""stages.publish that hangs on SIGUSR1."""
+
+from pipeline.runtime import run_stage
+from stages.publish import Publish
+from tests.hanging import hang_on_signal
+
+if __name__ == "__main__":
+    hang_on_signal()
+    run_stage("publish", Publish)
