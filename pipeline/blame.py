@@ -8,7 +8,7 @@ from typing import Final
 DEATHS: Final = 2
 """One may be chance; the next death with the same session in hand is not."""
 REMEMBERED_S: Final = 60.0
-ASIDE_S: Final = 60.0
+ASIDE_S: Final = 10.0
 """How long a request's window is answered with an error instead."""
 LIVE_ASIDE_S: Final = 1.0
 """The same of a live session: its sound has left the 640 ms window by then, and it speaks on."""
