@@ -16,7 +16,6 @@ from typing import Final
 import cv2
 import msgspec
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -30,8 +29,6 @@ from models.speaker import SpeakerError, open_speaker
 from models.training.speech import read_audio
 
 SPEECH: Final = Path(__file__).parents[1] / "webclient" / "sample.wav"
-JPEG_QUALITY: Final = 85
-"""As the publish stage encodes."""
 SIDE: Final = 1_500
 """Of the square matrices whose product is the machine's rate: beyond the caches, small beside the memory."""
 MATRIX_RUNS: Final = 7
@@ -93,9 +90,8 @@ def frames(speaker_name: str, seconds: float, *, paced: bool) -> dict[str, NDArr
         pixels = engine.paint(articulation)[0]
         now = step("paint", now)
         box, mixed = composer.mix(pixels, base)
-        frame = composer.whole(base, box, mixed)
         now = step("compose", now)
-        simplejpeg.encode_jpeg(frame, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
+        composer.encoded(base, box, mixed)
         step("encode", now)
         step("frame", whole)
     return {name: np.array(values) for name, values in took.items()}
