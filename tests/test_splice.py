@@ -26,7 +26,8 @@ def picture(height: int, width: int, seed: int) -> splice.Pixels:
 def decoded(jpeg: bytes) -> NDArray[np.int64]:
     pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None
-    return pixels.astype(np.int64)
+    values: NDArray[np.int64] = pixels.astype(np.int64)
+    return values
 
 
 def whole(pixels: splice.Pixels) -> bytes:
