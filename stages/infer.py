@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.articulation import CHANNELS
-from models.engine import Articulation, OnnxEngine, Pixels
+from models.engine import Articulation, Pixels
+from models.engine.choose import AUTO, Choice, choose, open_engine
 from models.motion import moved
 from models.speaker import Speaker, SpeakerError
 from pipeline.messages import Features, Message, Mouth
@@ -26,9 +27,8 @@ REST_FRAMES: Final = 5  # 200 ms from wherever the mouth was to rest
 class _Face:
     """A loaded speaker."""
 
-    def __init__(self, speaker: Speaker, threads: int) -> None:
-        self.engine = OnnxEngine(speaker, threads)
-        self.engine.warm_up()
+    def __init__(self, speaker: Speaker, choice: Choice) -> None:
+        self.engine = open_engine(speaker, choice)
         self.rest = np.array([speaker.manifest.rest], np.float32)
         self.resting: Pixels = self.engine.paint(self.rest)[0]
         self.has_lips = speaker.manifest.channels == CHANNELS
@@ -46,15 +46,17 @@ class Infer(Stage):
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._mouths = context.writer("mouths")
-        self._threads = context.config.process["infer"].threads
+        own = context.config.process["infer"]
+        self._threads = own.threads
+        self._backend = own.options.get("backend", AUTO)
         self._faces: dict[str, _Face] = {}
         self._shown: dict[str, NDArray[np.float32]] = {}  # the streams' last articulation
 
     def warm_up(self) -> str:
         try:
             for speaker in open_installed(self._context):
-                self._faces[speaker.name] = _Face(speaker, self._threads)
-        except SpeakerError as error:
+                self._faces[speaker.name] = self._load(speaker)
+        except (SpeakerError, ValueError) as error:
             sys.exit(str(error))
         default = self._context.config.pipeline.speaker
         return f"{', '.join(self._faces)}: {self._faces[default].engine.description}"
@@ -67,11 +69,14 @@ class Infer(Stage):
         for windows in by_speaker.values():
             self._paint(self._face(windows[0]), windows)
 
+    def _load(self, speaker: Speaker) -> _Face:
+        return _Face(speaker, choose(speaker, self._backend, self._threads))
+
     def _face(self, window: Features) -> _Face:
         name = window.route.speaker
         face = self._faces.get(name)
         if face is None:
-            face = self._faces[name] = _Face(open_for(self._context, window.route), self._threads)
+            face = self._faces[name] = self._load(open_for(self._context, window.route))
         return face
 
     def _paint(self, face: _Face, windows: list[Features]) -> None:

@@ -15,7 +15,7 @@ from models.articulation import CHANNELS
 from models.frontend import BANDS, STEPS
 from models.training.articulator import Articulator, Exported
 
-OPSET: Final = 18
+OPSET: Final = 17
 
 ATTRIBUTION: Final = (
     "Trained on recordings and texts of LibriSpeech (train-clean-100), V. Panayotov, G. Chen, D. Povey and "
@@ -45,14 +45,13 @@ def export(
     torch.onnx.export(
         served,
         (sample,),
-        partial,
+        str(partial),
         input_names=["features"],
         output_names=["articulation"],
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1_024)},),
+        dynamic_axes={"features": {0: "n"}, "articulation": {0: "n"}},
         opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
+        dynamo=False,
+        do_constant_folding=False,  # the weights keep their names: models/engine/torch.py reads them
     )
     network = onnx.load(partial)
     onnx.checker.check_model(network, full_check=True)

@@ -1,36 +1,11 @@
-"""The networks of one speaker, behind one interface: load, warm up, infer a batch.
-
-features [N, 32, 16] --articulator--> articulation [N, K] --painter--> pixels [N, H, W, 3]
-"""
-
-from typing import Final, Protocol
+"""ONNX Runtime, on CUDA where the installed runtime has it (onnxruntime-gpu), else on the CPU."""
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from models.frontend import BANDS, STEPS
+from models.engine.base import Articulation, Pixels, warm_up
 from models.speaker import Speaker, SpeakerError
-
-Articulation = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
-
-_WARM_UP_BATCHES: Final = (1, 2, 4)
-
-
-class Engine(Protocol):
-    """What the infer stage needs of a backend."""
-
-    description: str
-
-    def warm_up(self) -> None:
-        """Run every batch size once: the first inference must never be a user's."""
-
-    def articulate(self, features: NDArray[np.float32]) -> Articulation:
-        """float32 [N, 32, 16] -> float32 [N, K], in the order of the manifest's channels."""
-
-    def paint(self, articulation: Articulation) -> Pixels:
-        """float32 [N, K] -> uint8 [N, height, width, 3] RGB."""
 
 
 def _providers() -> list[str]:
@@ -40,10 +15,10 @@ def _providers() -> list[str]:
 
 
 class OnnxEngine:
-    """ONNX Runtime, on CUDA where the installed runtime has it (onnxruntime-gpu), else on the CPU.
+    """See the module's docstring.
 
     Raises:
-        SpeakerError: a network cannot be loaded, or does not have the shapes that the manifest promises.
+        SpeakerError: a network cannot be loaded.
     """
 
     def __init__(self, speaker: Speaker, threads: int = 1) -> None:
@@ -65,19 +40,8 @@ class OnnxEngine:
             raise SpeakerError(f"{path}: ONNX Runtime cannot load it: {error}") from error
 
     def warm_up(self) -> None:
-        mouth, channels = self._speaker.manifest.mouth, len(self._speaker.manifest.channels)
-        for batch in _WARM_UP_BATCHES:
-            articulation = self.articulate(np.zeros((batch, BANDS, STEPS), np.float32))
-            if articulation.shape != (batch, channels):
-                raise SpeakerError(
-                    f"{self._speaker.name}: the articulator gives {articulation.shape}, not {(batch, channels)}"
-                )
-            pixels = self.paint(articulation)
-            expected = (batch, mouth.height, mouth.width, 3)
-            if pixels.shape != expected or pixels.dtype != np.uint8:
-                raise SpeakerError(
-                    f"{self._speaker.name}: the painter gives {pixels.dtype} {pixels.shape}, not uint8 {expected}"
-                )
+        """See :func:`models.engine.base.warm_up`."""
+        warm_up(self, self._speaker)
 
     def articulate(self, features: NDArray[np.float32]) -> Articulation:
         (articulation,) = self._articulator.run(["articulation"], {"features": features})

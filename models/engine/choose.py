@@ -1,0 +1,227 @@
+"""Which backend runs a speaker's networks on this machine: measured once, kept, and said.
+
+    python -m models.engine.choose [SPEAKER ...]      # measures anew and prints what it found
+
+What is installed is tried in processes of their own, so that a stage imports nothing that it does not run. The choice
+is kept in ``$XDG_CACHE_HOME/lipwire/engines.json``, under a key made of the networks, the processor and the versions of
+the backends: another speaker, another machine or an upgrade is measured again.
+"""
+
+import argparse
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import structlog
+
+from models.engine.base import BATCHES, Engine, warm_up
+from models.engine.onnx import OnnxEngine
+from models.frontend import BANDS, STEPS
+from models.speaker import SPEAKERS_DIR, Speaker, SpeakerError, open_speaker
+
+log = structlog.get_logger(__name__)
+
+BACKENDS: Final = {"onnxruntime": ("onnxruntime",), "torch": ("torch", "onnx")}
+"""Name -> the packages that it needs."""
+USUAL: Final = "onnxruntime"
+AUTO: Final = "auto"
+RUNS: Final = 15
+"""The fastest of them counts: what else the machine does only ever adds."""
+PATIENCE_S: Final = 60.0
+TWO_THREADS_PAY: Final = 1.6
+"""A second thread takes a core from the other stages: it has to make a frame so many times faster."""
+OTHERS_PAY: Final = 1.15
+"""Another backend than the usual one costs memory and start-up: it has to be so many times faster."""
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs a speaker's networks. ``measured`` are the ms of one frame by candidate: backend, threads, batch."""
+
+    backend: str
+    threads: int
+    measured: dict[str, float] = {}
+
+    @property
+    def reason(self) -> str:
+        """For people."""
+        if not self.measured:
+            return "configured"
+        return ", ".join(f"{name} {ms:.1f} ms" for name, ms in sorted(self.measured.items(), key=lambda item: item[1]))
+
+
+def installed() -> list[str]:
+    """The backends whose packages are there."""
+    return [
+        name for name, packages in BACKENDS.items() if all(importlib.util.find_spec(package) for package in packages)
+    ]
+
+
+def open_engine(speaker: Speaker, choice: Choice) -> Engine:
+    """The speaker's networks under the chosen backend, warm.
+
+    Raises SpeakerError where they cannot be loaded.
+    """
+    if choice.backend == "torch":
+        from models.engine.torch import TorchEngine  # only where it runs: it takes seconds and 200 MB
+
+        engine: Engine = TorchEngine(speaker, choice.threads)
+    else:
+        engine = OnnxEngine(speaker, choice.threads)
+    warm_up(engine, speaker)
+    return engine
+
+
+def choose(speaker: Speaker, wanted: str, threads: int) -> Choice:
+    """The configured backend, or where that is ``auto``, the fastest of those installed, from the cache or measured.
+
+    Raises ValueError for a backend that is not there.
+    """
+    if wanted != AUTO:
+        if wanted not in installed():
+            msg = f"backend {wanted!r} is not installed here; there are: {', '.join((AUTO, *installed()))}"
+            raise ValueError(msg)
+        return Choice(backend=wanted, threads=threads)
+    key = _key(speaker, threads)
+    kept = _read_cache().get(key)
+    if kept is not None:
+        return kept
+    choice = _fastest(measure(speaker, threads), threads)
+    _write_cache(key, choice)
+    log.info("engine chosen", speaker=speaker.name, backend=choice.backend, threads=choice.threads, of=choice.reason)
+    return choice
+
+
+def measure(speaker: Speaker, threads: int) -> dict[str, float]:
+    """Milliseconds of one frame by candidate, e.g. {"onnxruntime 1 thread": 3.6, "torch 2 threads, 4 at once": 5.1}."""
+    found: dict[str, float] = {}
+    for backend in installed():
+        for count in sorted({1, threads, min(2, os.cpu_count() or 1)}):
+            command = [sys.executable, "-m", "models.engine.choose", "--trial", backend, "--threads", str(count)]
+            command += ["--speakers-dir", str(speaker.folder.parent), speaker.name]
+            done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_S)
+            if done.returncode:
+                log.warning(
+                    "backend left out", backend=backend, speaker=speaker.name, reason=done.stderr.strip()[-300:]
+                )
+                break
+            found |= json.loads(done.stdout)
+    return found
+
+
+def _trial(speaker: Speaker, backend: str, threads: int) -> dict[str, float]:
+    engine = open_engine(speaker, Choice(backend=backend, threads=threads))
+    found = {}
+    for batch in BATCHES:
+        features = np.random.default_rng(batch).random((batch, BANDS, STEPS), np.float32)
+        took = []
+        for _ in range(RUNS):
+            began = time.perf_counter()
+            engine.paint(engine.articulate(features))
+            took.append(1_000 * (time.perf_counter() - began) / batch)
+        found[_candidate(backend, threads, batch)] = round(min(took), 2)
+    return found
+
+
+def _candidate(backend: str, threads: int, batch: int) -> str:
+    return f"{backend} {threads} thread{'s' * (threads > 1)}" + (f", {batch} at once" if batch > 1 else "")
+
+
+def _fastest(measured: dict[str, float], threads: int) -> Choice:
+    """By one frame alone, as a single live session has it."""
+    single = {
+        (backend, count): measured[name]
+        for backend in BACKENDS
+        for count in sorted({1, threads, 2})
+        if (name := _candidate(backend, count, 1)) in measured
+    }
+    if not single:
+        return Choice(backend=USUAL, threads=threads, measured=measured)
+    frugal = {
+        (backend, count): ms * (TWO_THREADS_PAY if count > threads else 1) * (1 if backend == USUAL else OTHERS_PAY)
+        for (backend, count), ms in single.items()
+    }
+    backend, count = min(frugal, key=lambda candidate: frugal[candidate])
+    return Choice(backend=backend, threads=count, measured=measured)
+
+
+# ---- the cache -------------------------------------------------------------------------------------------------------
+
+
+def cache_path() -> Path:
+    """Where choices are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "lipwire" / "engines.json"
+
+
+def _key(speaker: Speaker, threads: int) -> str:
+    files = speaker.manifest.files
+    parts = [files.get(speaker.manifest.articulator, ""), files.get(speaker.manifest.painter, ""), _processor()]
+    versions = [
+        f"{package} {importlib.metadata.version(package)}" for each in installed() for package in BACKENDS[each]
+    ]
+    return hashlib.sha256("|".join([*parts, *versions, str(threads)]).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor()
+    return f"{model} x{os.cpu_count()}"
+
+
+def _read_cache() -> dict[str, Choice]:
+    try:
+        return msgspec.json.decode(cache_path().read_bytes(), type=dict[str, Choice])
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return {}
+
+
+def _write_cache(key: str, choice: Choice) -> None:
+    path = cache_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(msgspec.json.encode(_read_cache() | {key: choice}))
+        partial.replace(path)
+    except OSError as error:  # a read-only home: it is measured again next time
+        log.warning("the choice of engine cannot be kept", path=str(path), reason=str(error))
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m models.engine.choose", description=(__doc__ or "").split("\n", 1)[0]
+    )
+    parser.add_argument("speakers", nargs="*", default=["default"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--speakers-dir", type=Path, default=SPEAKERS_DIR)
+    parser.add_argument("--trial", choices=sorted(BACKENDS), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    try:
+        for name in given.speakers:
+            speaker = open_speaker(name, given.speakers_dir)
+            if given.trial:
+                sys.stdout.write(json.dumps(_trial(speaker, given.trial, given.threads)) + "\n")
+                continue
+            choice = _fastest(measure(speaker, given.threads), given.threads)
+            _write_cache(_key(speaker, given.threads), choice)
+            sys.stdout.write(f"{name}: {choice.backend}, {choice.threads} thread(s); {choice.reason}\n")
+    except SpeakerError as error:
+        sys.exit(f"lipwire: {error}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

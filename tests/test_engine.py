@@ -1,0 +1,108 @@
+"""Backends: all say the same, the fastest is chosen, and the choice is kept."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.engine import OnnxEngine, choose
+from models.engine.choose import Choice
+from models.engine.choose import choose as chosen_for
+from models.engine.torch import TorchEngine
+from models.frontend import BANDS, STEPS
+from models.speaker import SPEAKERS_DIR, Speaker, SpeakerError, list_speakers, open_speaker
+
+SHIPPED = [speaker.name for speaker in list_speakers(SPEAKERS_DIR)]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "lipwire" / "engines.json"
+
+
+@pytest.fixture
+def speaker() -> Speaker:
+    return open_speaker("default")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_torch_paints_what_onnx_runtime_paints(name: str, batch: int) -> None:
+    shipped = open_speaker(name)
+    onnx, torch = OnnxEngine(shipped), TorchEngine(shipped)
+    torch.warm_up()
+    features = np.random.default_rng(batch).random((batch, BANDS, STEPS), np.float32)
+    np.testing.assert_allclose(torch.articulate(features), onnx.articulate(features), atol=1e-4)
+    mouths = np.random.default_rng(batch).random((batch, 7), np.float32)
+    assert np.abs(torch.paint(mouths).astype(int) - onnx.paint(mouths)).max() <= 1
+
+
+def test_torch_says_what_it_cannot_run(speaker: Speaker, tmp_path: Path) -> None:
+    folder = tmp_path / "default"
+    shutil.copytree(speaker.folder, folder)
+    shutil.copy(folder / "painter.onnx", folder / "articulator.onnx")  # some other network
+    with pytest.raises(SpeakerError, match="not a network that torch can run here"):
+        TorchEngine(Speaker(folder, speaker.manifest))
+
+
+def test_the_choice_is_measured_once_and_kept(speaker: Speaker, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[dict[str, float]] = [{"onnxruntime 1 thread": 4.0, "torch 1 thread": 2.0}]
+    monkeypatch.setattr(choose, "measure", lambda *_: times.pop())
+    first = chosen_for(speaker, "auto", 1)
+    assert (first.backend, first.threads) == ("torch", 1)
+    assert "torch 1 thread 2.0 ms" in first.reason
+    assert cache.is_file()
+    assert chosen_for(speaker, "auto", 1) == first  # nothing left to measure with
+
+
+@pytest.mark.parametrize(
+    ("measured", "backend", "threads"),
+    [
+        ({"onnxruntime 1 thread": 4.0, "torch 1 thread": 3.8}, "onnxruntime", 1),
+        ({"onnxruntime 1 thread": 4.0, "onnxruntime 2 threads": 3.0}, "onnxruntime", 1),
+        ({"onnxruntime 1 thread": 4.0, "onnxruntime 2 threads": 2.0}, "onnxruntime", 2),
+        ({}, "onnxruntime", 1),
+    ],
+)
+def test_what_costs_more_must_be_much_faster(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch, measured: dict[str, float], backend: str, threads: int
+) -> None:
+    monkeypatch.setattr(choose, "measure", lambda *_: measured)
+    chosen = chosen_for(speaker, "auto", 1)
+    assert (chosen.backend, chosen.threads) == (backend, threads)
+
+
+def test_a_damaged_cache_is_measured_anew(speaker: Speaker, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "measure", lambda *_: {"onnxruntime 1 thread": 4.0})
+    cache.parent.mkdir()
+    cache.write_text("{not json")
+    assert chosen_for(speaker, "auto", 1).measured == {"onnxruntime 1 thread": 4.0}
+    assert json.loads(cache.read_text())
+
+
+def test_a_configured_backend_is_not_measured(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "measure", lambda *_: pytest.fail("measured"))
+    assert chosen_for(speaker, "torch", 2) == Choice(backend="torch", threads=2)
+    with pytest.raises(ValueError, match=r"'nonsense' is not installed here.*auto, onnxruntime"):
+        chosen_for(speaker, "nonsense", 1)
+
+
+def test_measuring_tries_every_backend_in_processes_of_their_own(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    found = choose.measure(speaker, 1)
+    assert {"onnxruntime 1 thread", "onnxruntime 1 thread, 4 at once", "torch 1 thread"} <= found.keys()
+    assert all(ms > 0 for ms in found.values())
+
+
+def test_no_stage_imports_torch() -> None:
+    stages = ("edge", "ingest", "mel", "infer", "publish")
+    code = f"import sys, {', '.join(f'stages.{name}' for name in stages)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
