@@ -178,6 +178,7 @@ def _become(request: dict[str, Any], stderr: int) -> None:
         _wait_for_adoption(request["supervisor"])
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.argv = [request["module"], *request["arguments"]]
+        sys.modules.pop(request["module"], None)  # it is run now, not imported; what it imports is there
         runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as end:

@@ -35,6 +35,8 @@ BACKENDS: Final = {"onnxruntime": ("onnxruntime",), "torch": ("torch", "onnx")}
 """Name -> the packages that it needs."""
 USUAL: Final = "onnxruntime"
 AUTO: Final = "auto"
+RULES: Final = 2
+"""Counts the versions of how a choice is made: with another, kept choices are made anew."""
 RUNS: Final = 15
 """The fastest of them counts: what else the machine does only ever adds."""
 PATIENCE_S: Final = 60.0
@@ -169,7 +171,7 @@ def _key(speaker: Speaker, threads: int) -> str:
     versions = [
         f"{package} {importlib.metadata.version(package)}" for each in installed() for package in BACKENDS[each]
     ]
-    return hashlib.sha256("|".join([*parts, *versions, str(threads)]).encode()).hexdigest()[:16]
+    return hashlib.sha256("|".join([*parts, *versions, str(threads), str(RULES)]).encode()).hexdigest()[:16]
 
 
 def _processor() -> str:
