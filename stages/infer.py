@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from models.articulation import CHANNELS
 from models.engine import Articulation, Pixels
-from models.engine.choose import AUTO, Choice, choose, open_engine
+from models.engine.choose import AUTO, Choice, choose, open_like
 from models.motion import moved
-from models.speaker import Speaker, SpeakerError
+from models.speaker import Speaker, SpeakerError, open_speaker
 from pipeline.messages import Features, Message, Mouth
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
-from stages.speakers import open_for, open_installed
+from stages.speakers import open_for, open_installed, speakers_dir
 
 BATCH_LIMIT: Final = 4  # batch 4 costs 3.3 times batch 1: beyond it, waiting grows faster than work shrinks
 REST_FRAMES: Final = 5  # 200 ms from wherever the mouth was to rest
@@ -28,7 +28,7 @@ class _Face:
     """A loaded speaker."""
 
     def __init__(self, speaker: Speaker, choice: Choice) -> None:
-        self.engine = open_engine(speaker, choice)
+        self.engine = open_like(speaker, choice)
         self.rest = np.array([speaker.manifest.rest], np.float32)
         self.resting: Pixels = self.engine.paint(self.rest)[0]
         self.has_lips = speaker.manifest.channels == CHANNELS
@@ -48,6 +48,7 @@ class Infer(Stage):
         self._mouths = context.writer("mouths")
         own = context.config.process["infer"]
         self._threads = own.threads
+        self._choice: Choice | None = None
         self._backend = own.options.get("backend", AUTO)
         self._faces: dict[str, _Face] = {}
         self._shown: dict[str, NDArray[np.float32]] = {}  # the streams' last articulation
@@ -70,7 +71,11 @@ class Infer(Stage):
             self._paint(self._face(windows[0]), windows)
 
     def _load(self, speaker: Speaker) -> _Face:
-        return _Face(speaker, choose(speaker, self._backend, self._threads))
+        """By the backend that is best for the default speaker: one is enough in one process."""
+        if self._choice is None:
+            usual = open_speaker(self._context.config.pipeline.speaker, speakers_dir(self._context))
+            self._choice = choose(usual, self._backend, self._threads)
+        return _Face(speaker, self._choice)
 
     def _face(self, window: Features) -> _Face:
         name = window.route.speaker

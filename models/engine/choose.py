@@ -17,6 +17,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +40,8 @@ RULES: Final = 2
 """Counts the versions of how a choice is made: with another, kept choices are made anew."""
 RUNS: Final = 15
 """The fastest of them counts: what else the machine does only ever adds."""
-PATIENCE_S: Final = 60.0
+PATIENCE_S: Final = 20.0
+"""For one candidate; what takes longer to load is nothing to start with."""
 TWO_THREADS_PAY: Final = 1.6
 """A second thread takes a core from the other stages: it has to make a frame so many times faster."""
 OTHERS_PAY: Final = 1.15
@@ -83,8 +85,23 @@ def open_engine(speaker: Speaker, choice: Choice) -> Engine:
     return engine
 
 
+def open_like(speaker: Speaker, choice: Choice) -> Engine:
+    """As :func:`open_engine`, by the usual backend where a network is not one that the chosen one can run.
+
+    Raises SpeakerError where that cannot load it either.
+    """
+    try:
+        return open_engine(speaker, choice)
+    except SpeakerError as error:
+        if choice.backend == USUAL:
+            raise
+        log.warning("another backend", speaker=speaker.name, backend=USUAL, reason=str(error))
+        return open_engine(speaker, Choice(backend=USUAL, threads=choice.threads))
+
+
 def choose(speaker: Speaker, wanted: str, threads: int) -> Choice:
-    """The configured backend, or where that is ``auto``, the fastest of those installed, from the cache or measured.
+    """The configured backend, or where that is ``auto``, the fastest of those installed, from the cache or measured (a
+    second for ONNX Runtime, five for PyTorch, once).
 
     Raises ValueError for a backend that is not there.
     """
@@ -97,26 +114,26 @@ def choose(speaker: Speaker, wanted: str, threads: int) -> Choice:
     kept = _read_cache().get(key)
     if kept is not None:
         return kept
-    choice = _fastest(measure(speaker, threads), threads)
+    choice = _fastest(measure(speaker, (threads,)), threads)
     _write_cache(key, choice)
     log.info("engine chosen", speaker=speaker.name, backend=choice.backend, threads=choice.threads, of=choice.reason)
     return choice
 
 
-def measure(speaker: Speaker, threads: int) -> dict[str, float]:
+def measure(speaker: Speaker, threads: Sequence[int]) -> dict[str, float]:
     """Milliseconds of one frame by candidate, e.g. {"onnxruntime 1 thread": 3.6, "torch 2 threads, 4 at once": 5.1}."""
     found: dict[str, float] = {}
     for backend in installed():
-        for count in sorted({1, threads, min(2, os.cpu_count() or 1)}):
+        for count in threads:
             command = [sys.executable, "-m", "models.engine.choose", "--trial", backend, "--threads", str(count)]
             command += ["--speakers-dir", str(speaker.folder.parent), speaker.name]
-            done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_S)
-            if done.returncode:
-                log.warning(
-                    "backend left out", backend=backend, speaker=speaker.name, reason=done.stderr.strip()[-300:]
-                )
-                break
-            found |= json.loads(done.stdout)
+            try:
+                done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_S)
+                found |= json.loads(done.stdout)
+            except subprocess.CalledProcessError as error:
+                log.warning("backend left out", backend=backend, reason=error.stderr.strip()[-300:])
+            except subprocess.TimeoutExpired:
+                log.warning("backend left out", backend=backend, reason=f"no result within {PATIENCE_S:.0f} s")
     return found
 
 
@@ -217,7 +234,8 @@ def main() -> int:
             if given.trial:
                 sys.stdout.write(json.dumps(_trial(speaker, given.trial, given.threads)) + "\n")
                 continue
-            choice = _fastest(measure(speaker, given.threads), given.threads)
+            both = sorted({given.threads, min(2, os.cpu_count() or 1)})
+            choice = _fastest(measure(speaker, both), given.threads)
             _write_cache(_key(speaker, given.threads), choice)
             sys.stdout.write(f"{name}: {choice.backend}, {choice.threads} thread(s); {choice.reason}\n")
     except SpeakerError as error:
