@@ -86,7 +86,7 @@ class Articulator(nn.Module):  # type: ignore[misc]
         """[N, 32, 16] -> what is heard."""
         even = ((features - self.mean) * self.scale).unsqueeze(1)
         steps = even[..., self.summaries :]
-        summed = even[..., : self.summaries].transpose(1, 3).expand(-1, -1, -1, STEPS - self.summaries)
+        summed = even[..., : self.summaries].transpose(1, 3).repeat(1, 1, 1, STEPS - self.summaries)
         x = self.whole(self.heard(torch.cat([steps, summed], dim=1)).flatten(1))
         shut, rest = self.gates(x).unbind(1)
         slope_shut, offset_shut, slope_rest, offset_rest = self.calibration.unbind(0)
