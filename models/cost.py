@@ -8,15 +8,15 @@ import onnx
 import onnxruntime
 
 
-def gflop(path: Path, batch: int = 1) -> float:
-    """Floating-point operations of one run, in thousands of millions; two for a multiplication and its addition.
+def gflop(path: Path) -> float:
+    """Floating-point operations for one frame, in thousands of millions; two for a multiplication and its addition.
 
     Counts convolutions and matrix products, which are nearly all of it. Raises ValueError if a shape cannot be
     inferred.
     """
     model = _folded(path)
     for given in model.graph.input:
-        given.type.tensor_type.shape.dim[0].dim_value = batch
+        given.type.tensor_type.shape.dim[0].dim_value = 1
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {value.name: _shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
     shapes |= {weight.name: tuple(weight.dims) for weight in graph.initializer}
