@@ -131,11 +131,11 @@ async def requests(url: str, sound: Samples, form: ReplyForm, count: int) -> See
             try:
                 await face.request(windows[number % len(windows)], number % 500, form=form)
             except ServerError as error:
-                errors[str(error.code)] += 1
+                errors[str(error.code)] += number >= settle
                 continue
             if number >= settle:
                 latency.append((time.monotonic_ns() - sent) / NS_PER_MS)
-    return Seen(latency_ms=latency, expected=count, errors=dict(errors), began=began, ended=time.monotonic())
+    return Seen(latency_ms=latency, expected=count, errors=dict(+errors), began=began, ended=time.monotonic())
 
 
 def cut(sound: Samples) -> list[NDArray[np.float32]]:

@@ -3,6 +3,7 @@ themselves."""
 
 import threading
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from pipeline.probes import StageSummary
 _KEEP: Final = 200_000
 """Probes of one stage: 16 sessions for eight minutes."""
 _POLL_MS: Final = 50
+_SAMPLE_S: Final = 0.25
+"""Between looks at the processes' times; the kernel counts in hundredths of a second."""
 _TITLE: Final = "lipwire "
 
 
@@ -91,7 +94,7 @@ class Meter:
             self._inlet.sub.poll(_POLL_MS)
             self._heard += [probe for probe in self._inlet.take() if isinstance(probe, Probe)]
             if time.monotonic() >= next_s:
-                next_s = time.monotonic() + 0.5
+                next_s = time.monotonic() + _SAMPLE_S
                 self._cpu.append((time.monotonic(), self._cpu_seconds()))
 
     def _cpu_seconds(self) -> dict[str, float]:
@@ -118,8 +121,9 @@ class Meter:
 
     def costs(self, began: float, ended: float) -> dict[str, ProcessFigures]:
         """What each process used between two moments, and its memory now."""
-        inside = [sample for sample in self._cpu if began <= sample[0] <= ended]
-        (first_s, first), (last_s, last) = inside[0], inside[-1]
+        times = [at for at, _ in self._cpu]
+        first_s, first = self._cpu[max(0, bisect_right(times, began) - 1)]
+        last_s, last = self._cpu[min(len(times) - 1, bisect_left(times, ended))]
         span = max(last_s - first_s, 1e-9)
         return {
             name: ProcessFigures(
