@@ -19,6 +19,7 @@ import structlog
 
 from pipeline.config import ProcessConfig
 from pipeline.forkserver import Forked, Forkserver
+from pipeline.gpu import Gpus
 from pipeline.instance import Instance
 from pipeline.messages import StageState, Vitals
 
@@ -162,7 +163,7 @@ class Child:
             vitals=self.vitals,
         )
 
-    def check(self) -> None:
+    def check(self, gpus: Gpus) -> None:
         """Look at its memory, descriptors and threads; what has outgrown its bound is asked to end, and comes back."""
         if self.state is not State.READY or self._process is None:
             return
@@ -170,9 +171,18 @@ class Child:
             process = psutil.Process(self._process.pid)
             with process.oneshot():
                 rss_mb = process.memory_info().rss / _MB
-                self.vitals = Vitals(round(rss_mb, 1), process.num_fds(), process.num_threads())
+                self.vitals = Vitals(
+                    rss_mb=round(rss_mb, 1),
+                    descriptors=process.num_fds(),
+                    threads=process.num_threads(),
+                    gpu_mb=gpus.memory_mb(process.pid),
+                )
         except psutil.Error:
             return  # it has just ended; the supervisor sees that for itself
-        if self.config.max_rss_mb and rss_mb > self.config.max_rss_mb:
-            log.error("outgrew its bound", stage=self.name, rss_mb=round(rss_mb), max_rss_mb=self.config.max_rss_mb)
-            self.terminate()
+        for kind, held_mb, bound_mb in (
+            ("memory", rss_mb, self.config.max_rss_mb),
+            ("GPU memory", self.vitals.gpu_mb, self.config.max_gpu_mb),
+        ):
+            if bound_mb and held_mb > bound_mb:
+                log.error("outgrew its bound", stage=self.name, of=kind, held_mb=round(held_mb), bound_mb=bound_mb)
+                self.terminate()

@@ -82,6 +82,7 @@ class ProcessConfig(_Table, frozen=True, kw_only=True):
     threads: Positive = 1
     cpus: tuple[int, ...] = ()  # cores it is bound to; empty: any
     max_rss_mb: NotNegative = 1024  # beyond it, the process ends in good order and comes back; 0: no bound
+    max_gpu_mb: NotNegative = 0  # the same of its memory on GPUs
     options: dict[str, str] = {}  # of the stage itself; its file says which it knows
     restart: RestartConfig = RestartConfig()
 

@@ -183,6 +183,7 @@ class Vitals(msgspec.Struct, frozen=True, array_like=True):
     rss_mb: float = 0.0
     descriptors: int = 0
     threads: int = 0
+    gpu_mb: float = 0.0
 
 
 class StageState(msgspec.Struct, frozen=True, array_like=True):

@@ -16,6 +16,7 @@ from pipeline.channels import PROBES_SOCKET, ControlInlet, StatusOutlet
 from pipeline.child import Child, State
 from pipeline.config import Config
 from pipeline.forkserver import Forkserver, ForkserverError
+from pipeline.gpu import Gpus
 from pipeline.hand import held
 from pipeline.instance import Instance, InstanceConfig
 from pipeline.messages import Ready, Status
@@ -40,6 +41,7 @@ class Supervisor:
         self._instance = instance
         self._blame = Blame()
         self._check_due = 0.0
+        self._gpus = Gpus()
         self._config: Config = told.config
         self._told = told
         self._context = zmq.Context()
@@ -121,7 +123,7 @@ class Supervisor:
         if time.monotonic() >= self._check_due:
             self._check_due = time.monotonic() + _CHECK_EVERY_S
             for child in self._children.values():
-                child.check()
+                child.check(self._gpus)
 
     def _start(self, child: Child) -> None:
         try:

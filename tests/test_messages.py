@@ -13,7 +13,7 @@ TEXT = st.text(max_size=20)
 BYTES = st.binary(max_size=64)
 FLOATS = st.floats(allow_nan=False)
 SLOTS = st.builds(SlotRef, TEXT, INTEGERS, INTEGERS, INTEGERS)
-VITALS = st.builds(messages.Vitals, FLOATS, INTEGERS, INTEGERS)
+VITALS = st.builds(messages.Vitals, FLOATS, INTEGERS, INTEGERS, FLOATS)
 ROUTES = st.builds(
     messages.Route, TEXT, TEXT, INTEGERS, INTEGERS, TEXT, st.booleans(), INTEGERS, INTEGERS, INTEGERS, INTEGERS
 )
