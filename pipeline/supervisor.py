@@ -120,6 +120,7 @@ class Supervisor:
                 self._ended(child, f"was not ready within {pipeline.ready_timeout_s} s", its_own=False)
             if child.is_due():
                 self._start(child)
+                self._hear()  # it may have taken seconds, if the forkserver had gone: the others beat meanwhile
         if time.monotonic() >= self._check_due:
             self._check_due = time.monotonic() + _CHECK_EVERY_S
             for child in self._children.values():

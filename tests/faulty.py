@@ -5,6 +5,7 @@ while the file that LIPWIRE_TEST_BROKEN names is there.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,10 +13,28 @@ from pipeline.audio import samples_from_float32
 from pipeline.messages import Message, Window
 from pipeline.runtime import run_stage
 from stages.mel import Mel
+from tests.running import ROOT
 
 POISON = 0.666
 BROKEN = "LIPWIRE_TEST_BROKEN"
 LAST_WORDS = "the disc is gone"
+
+
+def faulty_config(folder: Path, **changes: str) -> Path:
+    """supervisor.toml with this mel stage; `changes` are regular expressions with what they become."""
+    text = (ROOT / "supervisor.toml").read_text().replace('"stages.mel"', '"tests.faulty"')
+    for pattern, becomes in changes.items():
+        text, count = re.subn(pattern, becomes, text, count=1)
+        assert count
+    path = folder / "faulty.toml"
+    path.write_text(text)
+    return path
+
+
+def crash_loop_config(folder: Path) -> Path:
+    """The same, in a crash loop after three failures, and out of it soon."""
+    quick = "[process.mel.restart]\nbackoff_max_ms = 100\ncrash_loop = 3\nretry_s = 2\n\n[process.infer]"
+    return faulty_config(folder, **{r"\[process\.infer\]": quick})
 
 
 class FaultyMel(Mel):

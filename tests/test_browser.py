@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipeline.audio import FRAME_RATE_HZ
 from tests.chromium import CHROMIUM, FAKE_MICROPHONE, FLAGS, REFUSED_MICROPHONE, STATE, until
-from tests.running import ROOT, Pipeline, kill, wait_until
+from tests.faulty import BROKEN, LAST_WORDS, crash_loop_config
+from tests.running import ROOT, Pipeline, kill, running, wait_until
 
 AV_OFFSET_MS = 45.0  # ITU-R BT.1359: sound 45 ms ahead of its picture begins to be noticed
 LIVE_S = 30
@@ -283,3 +284,22 @@ def test_the_page_comes_back_with_the_edge_and_speaks_on(page: Page, pipeline: P
     pipeline.wait_ready(pid)
     before = state(page)["framesReceived"]
     until(page, f"{STATE}.framesReceived >= {before + 25}")
+
+
+def test_the_page_says_when_a_stage_fails_again_and_again(
+    browsers: dict[str, Browser], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    monkeypatch.setenv(BROKEN, str(broken))
+    text = "document.getElementById('message').textContent"
+    with (
+        running(tmp_path / "log.txt", "--config", str(crash_loop_config(tmp_path))) as failing,
+        browsers["with microphone"].new_page() as page,
+    ):
+        page.goto(failing.address)
+        until(page, f"{STATE}.framesDrawn > 0")
+        broken.touch()
+        kill(failing.pid_of("mel"))
+        until(page, f"{text}.includes('{LAST_WORDS}')")
+        broken.unlink()
+        until(page, f"{text}.includes('whole again')")

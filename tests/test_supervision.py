@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import subprocess
 import sys
 from functools import partial
@@ -19,20 +18,9 @@ from hypothesis import strategies as st
 from pipeline.audio import WINDOW_SAMPLES
 from pipeline.blame import DEATHS, REMEMBERED_S, Blame
 from pipeline.hand import Hand, held
-from tests.faulty import BROKEN, LAST_WORDS, POISON
+from tests.faulty import BROKEN, LAST_WORDS, POISON, crash_loop_config, faulty_config
 from tests.running import ROOT, Pipeline, kill, running, voice, wait_until
 from tests.test_pipeline_protocols import ask
-
-
-def faulty_config(folder: Path, **changes: str) -> Path:
-    """supervisor.toml with the faulty mel stage; `changes` are regular expressions with what they become."""
-    text = (ROOT / "supervisor.toml").read_text().replace('"stages.mel"', '"tests.faulty"')
-    for pattern, becomes in changes.items():
-        text, count = re.subn(pattern, becomes, text, count=1)
-        assert count
-    path = folder / "faulty.toml"
-    path.write_text(text)
-    return path
 
 
 class TestHand:
@@ -110,9 +98,7 @@ async def test_a_crash_loop_is_said_and_ends_when_its_cause_is_gone(
 ) -> None:
     broken = tmp_path / "broken"
     monkeypatch.setenv(BROKEN, str(broken))
-    quick = "[process.mel.restart]\nbackoff_max_ms = 100\ncrash_loop = 3\nretry_s = 2\n\n[process.infer]"
-    config = faulty_config(tmp_path, **{r"\[process\.infer\]": quick})
-    with running(tmp_path / "log.txt", "--config", str(config)) as pipeline:
+    with running(tmp_path / "log.txt", "--config", str(crash_loop_config(tmp_path))) as pipeline:
         broken.touch()
         kill(pipeline.pid_of("mel"))
         await asyncio.to_thread(wait_until, lambda: pipeline.health()["stages"]["mel.0"]["state"] == "failing")
