@@ -71,7 +71,9 @@ def test_the_speakers_that_are_shipped_are_whole(name: str) -> None:
     base = described["base"]
     assert np.load(folder / base["placement"]).shape == (base["count"], 2, 3)
     assert all((folder / base["frames"].format(i)).is_file() for i in range(base["count"]))
-    assert sum(path.stat().st_size for path in folder.rglob("*")) < 11e6
+    assert (
+        sum(path.stat().st_size for path in folder.rglob("*")) < 12e6
+    )  # a package of this project is a small download
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in SPEAKERS.iterdir() if path.is_dir()))

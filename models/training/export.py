@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.articulation import CHANNELS
 from models.frontend import BANDS, STEPS
 from models.training.articulator import Articulator, Exported
+from models.training.half import halve
 
 OPSET: Final = 17
 
@@ -53,6 +54,7 @@ def export(
         dynamo=False,
         do_constant_folding=False,  # the weights keep their names: models/engine/torch.py reads them
     )
+    halve(partial)
     network = onnx.load(partial)
     onnx.checker.check_model(network, full_check=True)
     with torch.no_grad():

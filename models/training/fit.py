@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from models import frontend
 from models.articulation import CHANNELS
 from models.training.articulator import APERTURE, Articulator, Heard
+from models.training.denormals import each_flushed
+from models.training.half import rounded
 from models.training.material import Targets, bilabial
 
 log = structlog.get_logger(__name__)
@@ -62,7 +64,6 @@ def fit(
     ``features`` is [N, 32, 16]; ``progress`` is told after each step how many are done.
     """
     torch.manual_seed(recipe.seed)
-    torch.set_flush_denormal(True)  # dying weights become denormals, which cost ten times the time of the rest
     summaries = frontend.get(recipe.front_end).summaries
     model = Articulator(recipe.width, summaries, recipe.dropout)
     _standardise(model, features)
@@ -78,7 +79,7 @@ def fit(
     heard_in = torch.from_numpy(features)
     model.train()
     recent = 0.0
-    for step in range(done, recipe.steps):
+    for step in each_flushed(range(done, recipe.steps)):
         for group in optimizer.param_groups:
             group["lr"] = schedule(step)
         rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
@@ -102,11 +103,11 @@ def fit(
 
 
 def restore(state: Path) -> tuple[Recipe, Articulator]:
-    """The articulator of a finished fit."""
+    """The articulator of a finished fit, its weights rounded as they are shipped."""
     stored = torch.load(state, weights_only=True)
     recipe = Recipe(**stored["recipe"])
     model = Articulator(recipe.width, frontend.get(recipe.front_end).summaries)
-    model.load_state_dict(stored["kept"])
+    model.load_state_dict(rounded(stored["kept"]))
     return recipe, model.eval()
 
 

@@ -27,7 +27,9 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from models.articulation import CHANNELS
+from models.training.denormals import each_flushed
 from models.training.face.sample import read_held_out
+from models.training.half import halve
 
 log = structlog.get_logger()
 
@@ -208,7 +210,6 @@ def fit(
     renders was interrupted. ``progress`` is told after each step how many are done. Where the fit is."""
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
     vectors, crops, judged = read(renders)
     x = torch.from_numpy(vectors[~judged])
     y = torch.from_numpy(crops[~judged].transpose(0, 3, 1, 2).copy())
@@ -224,7 +225,7 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "painter.pt"
     now.resume(checkpoint, recipe)
-    while now.step < recipe.steps:
+    for _ in each_flushed(range(now.step, recipe.steps)):
         _step(now, recipe, x, y, weight)
         progress(now.step)
         if now.step % STORED_EVERY == 0:
@@ -304,28 +305,6 @@ def export(checkpoint: Path, path: Path) -> None:
     )
     halve(path)
     log.info("exported", path=str(path), kilobytes=path.stat().st_size // 1024, gflop=round(gflop(), 3))
-
-
-def halve(path: Path) -> None:
-    """Store an ONNX file's weights as float16, cast back on loading: half the size, the same arithmetic."""
-    import onnx
-
-    model = onnx.load(str(path))
-    graph = model.graph
-    casts = []
-    for weight in list(graph.initializer):
-        values = onnx.numpy_helper.to_array(weight)
-        if values.dtype == np.float32 and values.size > 256:
-            small = onnx.numpy_helper.from_array(values.astype(np.float16), f"{weight.name}.half")
-            cast = onnx.helper.make_node("Cast", [small.name], [weight.name], to=onnx.TensorProto.FLOAT)
-            graph.initializer.remove(weight)
-            graph.initializer.append(small)
-            casts.append(cast)
-    rest = list(graph.node)
-    del graph.node[:]
-    graph.node.extend(casts + rest)
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
 
 
 def score(renders: Path, path: Path) -> dict[str, Any]:
