@@ -1,0 +1,98 @@
+"""`python -m models`: the speakers that are installed.
+
+python -m models list
+python -m models info NAME
+python -m models verify [NAME]
+python -m models install FOLDER-OR-ARCHIVE
+python -m models remove NAME
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from models.install import install, remove
+from models.speaker import SPEAKERS_DIR, Speaker, SpeakerError, list_speakers, open_speaker
+
+
+def listing(speakers: list[Speaker]) -> Table:
+    """Name, title, size, what it hears by, how large it is."""
+    table = Table()
+    for column in ("name", "title", "frame", "front end", "lookahead", "MB"):
+        table.add_column(column)
+    for speaker in speakers:
+        manifest = speaker.manifest
+        table.add_row(
+            speaker.name,
+            manifest.title,
+            f"{manifest.base.width} x {manifest.base.height}",
+            manifest.front_end,
+            f"{manifest.lookahead_ms} ms",
+            f"{_megabytes(speaker):.1f}",
+        )
+    return table
+
+
+def about(speaker: Speaker) -> Table:
+    """Everything of one, for people."""
+    manifest = speaker.manifest
+    table = Table(show_header=False)
+    rows = {
+        "name": speaker.name,
+        "title": manifest.title,
+        "description": manifest.description,
+        "licence": manifest.licence,
+        "folder": str(speaker.folder),
+        "size": f"{_megabytes(speaker):.1f} MB in {len(manifest.files)} files",
+        "frame": f"{manifest.base.width} x {manifest.base.height}, {manifest.base.count} base frames",
+        "mouth": f"{manifest.mouth.width} x {manifest.mouth.height}",
+        "front end": f"{manifest.front_end}, {manifest.lookahead_ms} ms of lookahead",
+        "channels": ", ".join(manifest.channels),
+        "precomputed features": str(len(speaker.features())),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _megabytes(speaker: Speaker) -> float:
+    return sum(path.stat().st_size for path in speaker.folder.rglob("*") if path.is_file()) / 1e6
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m models", description="The speakers that are installed.")
+    parser.add_argument("--speakers-dir", type=Path, default=SPEAKERS_DIR)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="all of them")
+    for name, words in (("info", "everything of one"), ("remove", "remove one")):
+        commands.add_parser(name, help=words).add_argument("name")
+    commands.add_parser("verify", help="shapes and checksums of one, or of all").add_argument("name", nargs="?")
+    commands.add_parser("install", help="from a folder, .zip or .tar").add_argument("source", type=Path)
+    given = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    try:
+        if given.command == "list":
+            console.print(listing(list_speakers(given.speakers_dir)))
+        elif given.command == "info":
+            console.print(about(open_speaker(given.name, given.speakers_dir)))
+        elif given.command == "verify":
+            names = [given.name] if given.name else [each.name for each in list_speakers(given.speakers_dir)]
+            for name in names:
+                open_speaker(name, given.speakers_dir)
+                console.print(f"{name}: whole")
+        elif given.command == "install":
+            console.print(f"{install(given.source, given.speakers_dir).name}: installed; restart lipwire to use it")
+        else:
+            remove(given.name, given.speakers_dir)
+            console.print(f"{given.name}: removed")
+    except SpeakerError as error:
+        sys.exit(f"lipwire: {error}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
