@@ -86,17 +86,22 @@ async def soak(
 
 
 def grown(history: list[tuple[float, Sample, int]], settle_minutes: float) -> dict[str, dict[str, float]]:
-    """Of every process: what it had once settled, what it has at the end; means of three samples each."""
+    """Of every process: what it had once settled, what it has at the end; means of three samples each. A process that
+    was just being restarted at a sample is not in it."""
     settled = [row for row in history if row[0] >= settle_minutes]
-    first, last = settled[:3], settled[-3:]
+    names = sorted({name for row in settled for name in row[1]})
     table = {}
-    for name in settled[0][1]:
-        before, after = ([sum(row[1][name][k] for row in rows) / len(rows) for k in range(3)] for rows in (first, last))
+    for name in names:
+        of_it = [row[1][name] for row in settled if name in row[1]]
+        before, after = (
+            [sum(each[k] for each in part) / len(part) for k in range(3)] for part in (of_it[:3], of_it[-3:])
+        )
         table[name] = {
             "rss_mb": round(after[0], 1),
             "grown_percent": round(100 * (after[0] / before[0] - 1), 2),
             "descriptors_grown": round(after[1] - before[1], 1),
             "threads_grown": round(after[2] - before[2], 1),
+            "samples": len(of_it),
         }
     return table
 
@@ -109,11 +114,13 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, running(Path(scratch) / "log.txt") as pipeline:
         history, counts = asyncio.run(soak(pipeline, given.sessions, given.minutes))
+        restarts = {name: stage["restarts"] for name, stage in pipeline.health()["stages"].items()}
     table = grown(history, min(SETTLE_MINUTES, given.minutes / 3))
     files = [row[2] for row in history]
     found: dict[str, Any] = {
         "minutes": given.minutes,
         **counts,
+        "restarts": {name: count for name, count in restarts.items() if count},
         "processes": table,
         "files_in_shared_memory": sorted(set(files)),
     }
