@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--renders", type=Path, help="what models.training.face.render wrote")
     parser.add_argument("--painter", type=Path, help="what models.training.painter exported")
     parser.add_argument("--articulator", type=Path, help="the .onnx, with its .json beside it")
-    parser.add_argument("--quality", type=int, default=86, help="of the frames' JPEG")
+    parser.add_argument("--quality", type=int, default=87, help="of the frames' JPEG")
     args = parser.parse_args()
     package(
         args.renders,
