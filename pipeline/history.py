@@ -32,8 +32,10 @@ class History:
         self._path = path
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(descriptor, _SIZE)
-            self._memory = mmap.mmap(descriptor, _SIZE)
+            # Reserved now: a full /dev/shm is an error here and not a SIGBUS at a later chunk. Mapped whole now: a
+            # process's memory then tells how many sessions it keeps, and not how long each has spoken.
+            os.posix_fallocate(descriptor, 0, _SIZE)
+            self._memory = mmap.mmap(descriptor, _SIZE, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         finally:
             os.close(descriptor)
         self._chunks = np.frombuffer(self._memory, np.float32, offset=_HEADER_BYTES).reshape(_SLOTS, CHUNK_SAMPLES)

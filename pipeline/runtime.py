@@ -217,10 +217,10 @@ def _loop(context: StageContext, stage: Stage) -> None:
             if not message.route.live:
                 context.fail(message.route, ErrorCode.TIMEOUT, "the deadline passed before a frame was painted")
         windows: list[Message] = []
+        closes: list[Close] = []
         for message in kept:
             if isinstance(message, Close):
-                stage.close(message.route.session)
-                context.pass_on(message)
+                closes.append(message)
             elif context.is_aside(message.route):
                 context.drops["aside"] += 1
                 reason = f"the {context.process} stage died of this sound twice; it is set aside"
@@ -230,6 +230,10 @@ def _loop(context: StageContext, stage: Stage) -> None:
         for start in range(0, len(windows), stage.batch_limit):
             _work(context, stage, windows[start : start + stage.batch_limit])
             context.beat()
+        # Last: a window of the same session that came in the same batch would bring back what its Close has ended.
+        for close in closes:
+            stage.close(close.route.session)
+            context.pass_on(close)
 
 
 def _work(context: StageContext, stage: Stage, windows: list[Message]) -> None:

@@ -51,6 +51,19 @@ async def test_a_stage_comes_back_and_its_clients_stay(pipeline: Pipeline, stage
         await frames_flow(connection, 5)
 
 
+async def test_a_session_that_leaves_with_chunks_under_way_leaves_nothing(pipeline: Pipeline) -> None:
+    (folder,) = instance_folders_of(pipeline.popen.pid)
+    before = set(folder.glob("session.*"))
+    chunk = as_int16(voice(CHUNK_SAMPLES))
+    for _ in range(20):
+        async with websockets.connect(pipeline.ws, max_size=None) as connection:
+            await connection.send('{"action": "start_stream", "version": 1}')
+            await connection.recv()
+            for number in range(12):  # more at once than ingest takes one by one
+                await connection.send(pack(0x03, number, chunk))
+    await asyncio.to_thread(wait_until, lambda: set(folder.glob("session.*")) <= before)
+
+
 async def test_a_request_is_answered_by_its_deadline_whatever_died(pipeline: Pipeline) -> None:
     async with websockets.connect(pipeline.ws, max_size=None) as connection:
         pid = pipeline.pid_of("infer")
