@@ -22,6 +22,9 @@ def gflop(path: Path) -> float:
     shapes |= {weight.name: tuple(weight.dims) for weight in graph.initializer}
     multiplications = 0
     for node in graph.node:
+        if node.op_type == "MatMulNBits":
+            sizes = {attribute.name: attribute.i for attribute in node.attribute}
+            multiplications += sizes["K"] * sizes["N"]
         if node.op_type not in ("Conv", "Gemm", "MatMul"):
             continue
         weight, made = shapes.get(node.input[1], ()), shapes.get(node.output[0], ())

@@ -14,7 +14,7 @@ Image = pytest.importorskip("PIL.Image")
 
 from models.training import painter  # noqa: E402
 
-RECIPE = painter.Recipe(steps=40, batch=4, rate=3e-2)
+RECIPE = painter.Recipe(steps=80, batch=4, rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,10 @@ def test_what_is_served_is_what_was_trained() -> None:
     net = painter.Painter()
     vectors = torch.rand(2, len(CHANNELS))
     with torch.no_grad():
-        trained = (net(vectors) * 255).clamp(0, 255).round().permute(0, 2, 3, 1).to(torch.uint8)
-        assert torch.equal(painter.Serving(net)(vectors), trained)
+        trained = (net(vectors) * 255).clamp(0, 255)
+        served = painter.Serving(net)(vectors)
+    assert served.dtype == torch.uint8
+    assert (served - trained).abs().max() <= 0.5 + 1e-3
 
 
 def test_what_is_out_of_range_is_clamped(served: Path) -> None:

@@ -7,7 +7,6 @@ eager PyTorch takes twice ONNX Runtime's time. Needs the extra ``torch``.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import onnx
@@ -19,17 +18,20 @@ from models.engine.base import BATCHES, Articulation, Pixels, warm_up
 from models.frontend import BANDS, STEPS
 from models.speaker import Speaker, SpeakerError
 from models.training.articulator import Articulator, Exported
+from models.training.half import HALF
+from models.training.int8 import QUANTISED, Blocks
 from models.training.painter import Painter, Serving
-
-_HALF: Final = ".half"
-"""Ends the names of weights that are stored in half precision."""
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
     """Every named weight of an ONNX file, as float32."""
-    stored = {
-        each.name.removesuffix(_HALF): onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer
-    }
+    graph = onnx.load(path).graph
+    stored = {each.name.removesuffix(HALF): onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    for product in graph.node:
+        if product.op_type == "MatMulNBits":
+            values, scale = (stored.pop(name) for name in product.input[1:3])
+            (inputs,) = (each.i for each in product.attribute if each.name == "K")
+            stored[product.input[1].removesuffix(QUANTISED)] = Blocks(values, scale).weight(inputs)
     return {name: torch.from_numpy(np.array(values, np.float32)) for name, values in stored.items() if values.ndim}
 
 

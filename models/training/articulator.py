@@ -88,16 +88,14 @@ class Articulator(nn.Module):  # type: ignore[misc]
         steps = even[..., self.summaries :]
         summed = even[..., : self.summaries].transpose(1, 3).repeat(1, 1, 1, STEPS - self.summaries)
         x = self.whole(self.heard(torch.cat([steps, summed], dim=1)).flatten(1))
-        shut, rest = self.gates(x).unbind(1)
-        slope_shut, offset_shut, slope_rest, offset_rest = self.calibration.unbind(0)
-        closed = torch.sigmoid(shut * slope_shut + offset_shut)
-        awake = 1 - torch.sigmoid(rest * slope_rest + offset_rest)
+        gates = self.gates(x)
+        closed, resting = torch.sigmoid(gates * self.calibration[0::2] + self.calibration[1::2]).split(1, dim=1)
         raw = self.channels(x)
-        level = torch.sigmoid(raw)
-        open_ = level[:, 1] * (1 - closed)
-        spread = torch.tanh(raw[:, 2])
-        mouth = torch.stack([level[:, 0], open_, spread, level[:, 3], level[:, 4], closed, level[:, 5]], dim=1)
-        return Heard(mouth * awake[:, None], shut, rest, self.phones(x))
+        # Whole columns at a time: at one window, every operation costs its call.
+        jaw, aperture, _, rounding_and_tuck, tongue = torch.sigmoid(raw).split((1, 1, 1, 2, 1), dim=1)
+        spread = torch.tanh(raw[:, WIDTH : WIDTH + 1])
+        mouth = torch.cat([jaw, aperture * (1 - closed), spread, rounding_and_tuck, closed, tongue], dim=1)
+        return Heard(mouth * (1 - resting), gates[:, 0], gates[:, 1], self.phones(x))
 
 
 class Exported(nn.Module):  # type: ignore[misc]

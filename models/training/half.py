@@ -7,6 +7,8 @@ import numpy as np
 import onnx
 from torch import Tensor
 
+HALF: Final = ".half"
+"""Ends the names of weights that are stored in half precision."""
 SMALL: Final = 256
 """Values of a weight up to which it stays as it is: biases and constants, nothing of a file's size."""
 
@@ -27,7 +29,7 @@ def halve(path: Path) -> None:
     for weight in list(graph.initializer):
         values = onnx.numpy_helper.to_array(weight)
         if values.dtype == np.float32 and values.size > SMALL:
-            small = onnx.numpy_helper.from_array(values.astype(np.float16), f"{weight.name}.half")
+            small = onnx.numpy_helper.from_array(values.astype(np.float16), f"{weight.name}{HALF}")
             cast = onnx.helper.make_node("Cast", [small.name], [weight.name], to=onnx.TensorProto.FLOAT)
             graph.initializer.remove(weight)
             graph.initializer.append(small)
