@@ -85,7 +85,7 @@ def main() -> int:
                 open_speaker(name, given.speakers_dir)
                 console.print(f"{name}: whole")
         elif given.command == "install":
-            console.print(f"{install(given.source, given.speakers_dir).name}: installed; restart lipwire to use it")
+            console.print(f"{install(given.source, given.speakers_dir).name}: installed; a running lipwire finds it")
         else:
             remove(given.name, given.speakers_dir)
             console.print(f"{given.name}: removed")

@@ -15,6 +15,7 @@ from models.splice import BandedFrame
 
 JPEG_QUALITY: Final = 85
 """Of the frames that leave: 20 to 30 KB for 512 x 512; artefacts are not visible at 25 fps."""
+_CHANNELS: Final = 3
 _KEPT_FRAMES: Final = 512
 """Of one speaker, with their bands: 0.3 MB each at 512 x 512; a loop of 20 s stays whole."""
 
@@ -47,6 +48,16 @@ class Composer:
         self._frames: OrderedDict[int, BandedFrame] = OrderedDict()
         self._placed: dict[int, Placed] = {}
         self.count = speaker.manifest.base.count
+        mouth = speaker.manifest.mouth
+        self.mouth_shape = (mouth.height, mouth.width, _CHANNELS)
+        # The first frame is a user's: everything has run once by then.
+        box, mixed = self.mix(np.zeros(self.mouth_shape, np.uint8), 0)
+        self.encoded(0, box, mixed)
+
+    @property
+    def most_bytes(self) -> int:
+        """What its base frames hold once all have been shown, near enough: the pixels of their bands."""
+        return min(self.count, _KEPT_FRAMES) * self._frame(0).band.nbytes
 
     def prepare(self, base: int) -> None:
         """Decode and encode a base frame ahead of its time, for instance the next of a running session."""

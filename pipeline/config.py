@@ -53,6 +53,7 @@ class LimitsConfig(_Table, frozen=True, kw_only=True):
     connections_per_s: Positive = 400
     handshake_s: Positive = 5
     idle_s: Positive = 600
+    speakers_mb: Positive = 1024
 
 
 class DoorsConfig(_Table, frozen=True, kw_only=True):

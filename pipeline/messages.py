@@ -6,6 +6,7 @@ headers say where.
 
     edge --Chunk, Upload, Lookup, Close--> ingest --Window, Lookup--> mel --Features--> infer --Mouth-->
         publish --Frame--> edge
+    edge --Prepare--> ingest --Prepare--> mel --Prepare--> infer --Prepare--> publish --Prepare--> edge
     any stage --Failed--> edge, --Ready, Heartbeat--> supervisor, --Probe--> anyone
 """
 
@@ -76,6 +77,10 @@ class Lookup(Header, frozen=True, tag=True):
     """No audio: row `frame_id` of the speaker's own precomputed features."""
 
 
+class Prepare(Header, frozen=True, tag=True):
+    """Whoever works for `route.speaker` loads it, and passes this on once it is warm: at the edge, all are."""
+
+
 class Close(Header, frozen=True, tag=True):
     """The session has ended; whoever keeps something for it lets go."""
 
@@ -131,7 +136,7 @@ class Failed(Header, frozen=True, tag=True):
     message: str
 
 
-Message = Chunk | Upload | Lookup | Close | Window | Features | Mouth | Frame | Failed
+Message = Chunk | Upload | Lookup | Prepare | Close | Window | Features | Mouth | Frame | Failed
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -31,7 +31,7 @@ from pipeline.channels import ControlOutlet, Inlet, Outlet, ProbeOutlet
 from pipeline.hand import Hand
 from pipeline.instance import Instance
 from pipeline.logs import configure_logs
-from pipeline.messages import Chunk, Close, Failed, Heartbeat, Message, Ready, Route
+from pipeline.messages import Chunk, Close, Failed, Heartbeat, Message, Ready, Route, encode
 from pipeline.protocol.errors import ErrorCode
 from pipeline.ring import OverwrittenError, RingReader, RingWriter, SlotRef
 
@@ -112,6 +112,14 @@ class StageContext:
         for socket, outlet in self.outlets.items():
             if socket != REPLIES:
                 outlet.send_to_all(notice)
+
+    def come_again(self, messages: Iterable[Message]) -> None:
+        """Let these arrive once more, after what waits already; to be called from any thread."""
+        own = self.config.process[self.process]
+        with self.zmq.socket(zmq.PUSH) as push:
+            push.connect(self.instance.endpoint(own.receives, self.replica))
+            for message in messages:
+                push.send(encode(message))
 
     def fail(self, route: Route, code: ErrorCode, message: str) -> None:
         """Tell the edge that this window gets no frame."""

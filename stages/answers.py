@@ -12,6 +12,7 @@ from pipeline.protocol.requests import View
 from stages.streams import Stream
 
 NS_PER_MS: Final = 1_000_000
+NS_PER_S: Final = 1_000_000_000
 _MS_PER_S: Final = 1000
 
 

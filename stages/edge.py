@@ -25,7 +25,7 @@ from websockets.http11 import Response
 
 from models.speaker import SpeakerError, list_speakers
 from pipeline.httpserve import StaticFiles, respond
-from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, Frame, Lookup, Route, Upload
+from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, Frame, Lookup, Message, Prepare, Route, Upload
 from pipeline.protocol import binary, jsonform, live
 from pipeline.protocol.binary import BinaryType
 from pipeline.protocol.errors import ErrorCode, ProtocolError, encode_failure
@@ -48,7 +48,7 @@ from pipeline.protocol.requests import (
 )
 from pipeline.runtime import StageContext, StageError, stage_process
 from stages import answers, doors
-from stages.answers import NS_PER_MS
+from stages.answers import NS_PER_MS, NS_PER_S
 from stages.client import Client, Pending
 from stages.doors import Allowance
 from stages.observer import Observer
@@ -62,6 +62,9 @@ _GOING_AWAY: Final = 1001
 _LOSSLESS_WAITING: Final = 16  # chunks of one lossless stream that may be in the stages at once
 _LOSSLESS_PATIENCE: Final = 20  # deadlines: a file's next frame is worth waiting for, through a stage's restart as well
 _POLICY: Final = 1008
+_LOOKS_PER_S: Final = 2  # into the speakers' folder, whoever asks
+_NO_WINDOW: Final = -1  # the sequence of what is no window of its session
+_LOAD_S: Final = 30  # a speaker that takes longer to load is given up
 WEBCLIENT_DIR: Final = Path(__file__).resolve().parent.parent / "webclient"
 
 log = structlog.get_logger()
@@ -84,6 +87,7 @@ class Edge:
         except SpeakerError as error:
             sys.exit(str(error))
         self._newcomers = Allowance(self.limits.connections_per_s)
+        self._looks = Allowance(_LOOKS_PER_S)
         self._draining = False
 
     # ---- the process --------------------------------------------------------------------------------------------
@@ -216,6 +220,7 @@ class Edge:
             case SwitchModel():
                 self._switch(client, request)
             case ListModels():
+                self._look_again()
                 client.queue.put_answer(jsonform.encode(answers.models(self._speakers, self._settings.speaker)))
             case SubscribeStats():
                 client.wants_stats = request.enabled
@@ -377,9 +382,22 @@ class Edge:
     def _known(self, speaker: str | None, frame_id: int = 0) -> str:
         name = speaker or self._settings.speaker
         if name not in self._speakers:
+            self._look_again()
+        if name not in self._speakers:
             known = ", ".join(self._speakers)
             raise ProtocolError(ErrorCode.UNKNOWN_SPEAKER, f"no speaker {name[:40]!r}; installed: {known}", frame_id)
         return name
+
+    def _look_again(self) -> None:
+        """Speakers may have been installed since; those that are gone speak on from memory while they are in it."""
+        if not self._looks.take():
+            return
+        try:
+            found = list_speakers(speakers_dir(self._context))
+        except SpeakerError as error:
+            log.warning("a speaker cannot be read", reason=str(error))
+            return
+        self._speakers |= {speaker.name: speaker for speaker in found}
 
     def _check_version(self, version: int) -> None:
         if version != PROTOCOL_VERSION:
@@ -391,8 +409,32 @@ class Edge:
         name = self._known(request.speaker)
         if client.stream is None:
             raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before switch_model")
-        client.stream.speaker = name
-        client.queue.put_answer(jsonform.encode(answers.model_switched(self._speakers[name])))
+        stream = client.stream
+        now = time.monotonic_ns()
+        deadline_ns = now + _LOAD_S * NS_PER_S
+        route = Route(stream.session, f"speaker-{name}", _NO_WINDOW, 0, name, False, 0, now, deadline_ns, now)
+        stream.next_speaker = name
+        if not self._context.outlets["chunks"].send(Prepare(route)):
+            self._not_switched(stream, ErrorCode.UNAVAILABLE, "the ingest stage is restarting; try again")
+
+    def _switched(self, stream: Stream, name: str) -> None:
+        """All stages have it: from the next chunk on it speaks."""
+        if stream.next_speaker != name:
+            return  # another was asked for meanwhile
+        stream.speaker, stream.next_speaker = name, None
+        self._tell_owner(stream, jsonform.encode(answers.model_switched(self._speakers[name])))
+
+    def _not_switched(self, stream: Stream, code: ErrorCode, message: str) -> None:
+        stream.next_speaker = None
+        self._tell_owner(stream, encode_failure(ProtocolError(code, f"still {stream.speaker}: {message}")))
+
+    @staticmethod
+    def _tell_owner(stream: Stream, answer: str) -> None:
+        """Those who only watch see it from the frames."""
+        for viewer in stream.viewers:
+            assert isinstance(viewer, Client)
+            if viewer.stream is stream:
+                viewer.queue.put_answer(answer)
 
     # ---- what comes back ------------------------------------------------------------------------------------------
 
@@ -402,12 +444,15 @@ class Edge:
             started_ns = time.monotonic_ns()
             batch = self._context.inlet.take()
             for message in batch:
-                if isinstance(message, Frame | Failed):
+                if isinstance(message, Frame | Failed | Prepare):
                     self._deliver(message)
             self._context.probe((m.route for m in batch if isinstance(m, Frame)), started_ns)
 
-    def _deliver(self, message: Frame | Failed) -> None:
+    def _deliver(self, message: Frame | Failed | Prepare) -> None:
         route = message.route
+        if isinstance(message, Prepare) or route.sequence == _NO_WINDOW:
+            self._prepared(message)
+            return
         pending = self._pending.pop((route.session, route.sequence), None)
         stream = self._streams.get(route.session)
         try:
@@ -424,6 +469,15 @@ class Edge:
                 self._show(stream, message)
         except StageError as error:
             self._deliver(Failed(route, error.code.value, error.message))
+
+    def _prepared(self, message: Message) -> None:
+        stream = self._streams.get(message.route.session)
+        if stream is None:
+            return
+        if isinstance(message, Failed):
+            self._not_switched(stream, ErrorCode(message.error), message.message)
+        else:
+            self._switched(stream, message.route.speaker)
 
     async def _sweep(self) -> None:
         while True:

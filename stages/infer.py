@@ -1,7 +1,7 @@
 """Infer: features in, painted mouths out.
 
 Receives Features; what has arrived together is inferred together, per speaker. In silence nothing is inferred: the
-mouth glides to rest and stays there, painted once. Sends Mouth.
+mouth glides to rest and stays there, painted once. Sends Mouth, and Prepare once the speaker is there.
 """
 
 import sys
@@ -15,12 +15,15 @@ from models.articulation import CHANNELS
 from models.engine import Articulation, Pixels
 from models.engine.choose import AUTO, Choice, choose, open_like
 from models.motion import moved
-from models.speaker import Speaker, SpeakerError, open_speaker
-from pipeline.messages import Features, Message, Mouth
+from models.speaker import Speaker, SpeakerError
+from pipeline.messages import Features, Message, Mouth, Prepare
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
-from stages.speakers import open_for, open_installed, speakers_dir
+from stages.loading import Loader
+from stages.speakers import open_installed
 
 BATCH_LIMIT: Final = 4  # batch 4 costs 3.3 times batch 1: beyond it, waiting grows faster than work shrinks
+LOADED_OVER_STORED: Final = 9
+"""What a network holds in memory over what it holds on disc, in half precision: measured, ONNX Runtime 1.32."""
 REST_FRAMES: Final = 5  # 200 ms from wherever the mouth was to rest
 
 
@@ -33,6 +36,8 @@ class _Face:
         self.resting: Pixels = self.engine.paint(self.rest)[0]
         self.has_lips = speaker.manifest.channels == CHANNELS
         self.inferences = 0
+        files = (speaker.manifest.articulator, speaker.manifest.painter)
+        self.bytes = LOADED_OVER_STORED * sum(speaker.path(file).stat().st_size for file in files)
 
     def articulate(self, windows: list[Features]) -> Articulation:
         self.inferences += len(windows)
@@ -50,39 +55,36 @@ class Infer(Stage):
         self._threads = own.threads
         self._choice: Choice | None = None
         self._backend = own.options.get("backend", AUTO)
-        self._faces: dict[str, _Face] = {}
+        self._faces: Loader[_Face] = Loader(context, self._load, lambda face: face.bytes)
         self._shown: dict[str, NDArray[np.float32]] = {}  # the streams' last articulation
 
     def warm_up(self) -> str:
         try:
-            for speaker in open_installed(self._context):
-                self._faces[speaker.name] = self._load(speaker)
+            speakers = open_installed(self._context)
+            self._choice = choose(speakers[0], self._backend, self._threads)
+            loaded = [speaker.name for speaker in speakers if self._faces.load_now(speaker)]
         except (SpeakerError, ValueError) as error:
             sys.exit(str(error))
-        default = self._context.config.pipeline.speaker
-        return f"{', '.join(self._faces)}: {self._faces[default].engine.description}"
+        return f"{', '.join(loaded)}: {self._choice.backend}, {self._choice.threads} thread(s)"
 
     def work(self, batch: list[Message]) -> None:
-        by_speaker: defaultdict[str, list[Features]] = defaultdict(list)
+        by_face: defaultdict[_Face, list[Features]] = defaultdict(list)
+        prepared: list[Prepare] = []
         for message in batch:
-            if isinstance(message, Features):
-                by_speaker[message.route.speaker].append(message)
-        for windows in by_speaker.values():
-            self._paint(self._face(windows[0]), windows)
+            face = self._faces.get(message)
+            if face is not None and isinstance(message, Features):
+                by_face[face].append(message)
+            elif face is not None and isinstance(message, Prepare):
+                prepared.append(message)
+        for face, windows in by_face.items():
+            self._paint(face, windows)
+        for notice in prepared:
+            self._context.send("mouths", Prepare(sent_now(notice.route)))
 
     def _load(self, speaker: Speaker) -> _Face:
         """By the backend that is best for the default speaker: one is enough in one process."""
-        if self._choice is None:
-            usual = open_speaker(self._context.config.pipeline.speaker, speakers_dir(self._context))
-            self._choice = choose(usual, self._backend, self._threads)
+        assert self._choice is not None  # made at warm-up
         return _Face(speaker, self._choice)
-
-    def _face(self, window: Features) -> _Face:
-        name = window.route.speaker
-        face = self._faces.get(name)
-        if face is None:
-            face = self._faces[name] = self._load(open_for(self._context, window.route))
-        return face
 
     def _paint(self, face: _Face, windows: list[Features]) -> None:
         spoken = [window for window in windows if not window.silent]
@@ -100,6 +102,8 @@ class Infer(Stage):
         a step of 1/REST_FRAMES towards rest, so that no mouth jumps and none takes longer than 200 ms."""
         session = window.route.session
         last = self._shown.get(session) if window.route.of_stream else None
+        if last is not None and last.shape != face.rest[0].shape:
+            last = None  # the session has just switched from a speaker with other channels
         if heard is None:
             last = face.rest[0] if last is None else last
             step = np.float32(1 / REST_FRAMES)

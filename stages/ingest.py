@@ -1,7 +1,7 @@
 """Ingest: audio chunks in, 640 ms windows out.
 
-Receives Chunk (live stream), Upload (a request's whole window), Lookup (no audio). Keeps each session's history and
-level meter, decides what is silence. Sends Window; passes Lookup on.
+Receives Chunk (live stream), Upload (a request's whole window), Lookup (no audio), Prepare (a speaker). Keeps each
+session's history and level meter, decides what is silence. Sends Window; passes Lookup and Prepare on.
 """
 
 import time
@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, samples_from_float32
 from pipeline.history import History
 from pipeline.level import FFT_SIZE, LevelMeter, level_of_window
-from pipeline.messages import Chunk, Lookup, Message, Upload, Window
+from pipeline.messages import Chunk, Lookup, Message, Prepare, Upload, Window
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 
 SILENT_CHUNKS: Final = 5  # 200 ms below the threshold before it counts as silence: a plosive's closure is shorter
@@ -52,8 +52,8 @@ class Ingest(Stage):
             self._take_chunk(message)
         elif isinstance(message, Upload):
             self._take_window(message)
-        elif isinstance(message, Lookup):
-            self._context.send("windows", Lookup(sent_now(message.route)))
+        elif isinstance(message, Lookup | Prepare):
+            self._context.send("windows", type(message)(sent_now(message.route)))
 
     def _take_chunk(self, chunk: Chunk) -> None:
         session = self._sessions.get(chunk.route.session)

@@ -1,7 +1,7 @@
 """Publish: painted mouths in, encoded frames out.
 
 Receives Mouth; lays it into the speaker's base frame and encodes what the session's viewers asked for: the whole frame,
-the changed box, or both, each once. Sends Frame.
+the changed box, or both, each once. Sends Frame, and Prepare once the speaker is there.
 """
 
 import sys
@@ -10,46 +10,48 @@ import cv2
 import numpy as np
 
 from models.compose import JPEG_QUALITY, Composer
-from models.speaker import Speaker, SpeakerError
-from pipeline.messages import VIEW_FULL, VIEW_PATCH, Frame, Message, Mouth
+from models.speaker import SpeakerError
+from pipeline.messages import VIEW_FULL, VIEW_PATCH, Frame, Message, Mouth, Prepare
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
-from stages.speakers import open_for, open_installed
+from stages.loading import Loader
+from stages.speakers import open_installed
 
 
 class Publish(Stage):
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._frames = context.writer("frames")
-        self._composers: dict[str, Composer] = {}
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self._composers: Loader[Composer] = Loader(context, Composer, lambda composer: composer.most_bytes)
 
     def warm_up(self) -> str:
         cv2.setNumThreads(1)  # a second one waits for a core that other stages use
         try:
             for speaker in open_installed(self._context):
-                composer = self._load(speaker)
-                mouth = speaker.manifest.mouth
-                box, mixed = composer.mix(np.zeros((mouth.height, mouth.width, 3), np.uint8), 0)
-                self._frames.write(composer.encoded(0, box, mixed))
+                self._composers.load_now(speaker)
         except SpeakerError as error:
             sys.exit(str(error))
         return f"JPEG, quality {JPEG_QUALITY}"
 
     def work(self, batch: list[Message]) -> None:
-        (mouth,) = batch
-        if isinstance(mouth, Mouth):
-            self._compose(mouth)
+        (message,) = batch
+        composer = self._composers.get(message)
+        if composer is None:
+            return
+        if isinstance(message, Mouth):
+            self._compose(composer, message)
+        elif isinstance(message, Prepare):
+            self._context.send("frames", Prepare(sent_now(message.route)))
 
     def look_ahead(self, batch: list[Message]) -> None:
         """Decode the base frame that the session will need next."""
         (mouth,) = batch
         if isinstance(mouth, Mouth) and mouth.route.live:
-            self._composer(mouth).prepare(mouth.route.frame_id + 1)
+            composer = self._composers.get(mouth)
+            if composer is not None:
+                composer.prepare(mouth.route.frame_id + 1)
 
-    def _compose(self, mouth: Mouth) -> None:
-        composer = self._composer(mouth)
-        height, width = self._sizes[mouth.route.speaker]
-        pixels = np.frombuffer(self._context.read(mouth.slot), np.uint8).reshape(height, width, 3)
+    def _compose(self, composer: Composer, mouth: Mouth) -> None:
+        pixels = np.frombuffer(self._context.read(mouth.slot), np.uint8).reshape(composer.mouth_shape)
         base = mouth.route.frame_id % composer.count
         box, mixed = composer.mix(pixels, base)
         views = mouth.route.views
@@ -70,15 +72,6 @@ class Publish(Stage):
                 inferences=mouth.inferences,
             ),
         )
-
-    def _composer(self, mouth: Mouth) -> Composer:
-        composer = self._composers.get(mouth.route.speaker)
-        return composer if composer is not None else self._load(open_for(self._context, mouth.route))
-
-    def _load(self, speaker: Speaker) -> Composer:
-        composer = self._composers[speaker.name] = Composer(speaker)
-        self._sizes[speaker.name] = (speaker.manifest.mouth.height, speaker.manifest.mouth.width)
-        return composer
 
 
 if __name__ == "__main__":

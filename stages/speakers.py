@@ -6,9 +6,7 @@ from pathlib import Path
 import structlog
 
 from models.speaker import SPEAKERS_DIR, Speaker, SpeakerError, list_speakers, open_speaker
-from pipeline.messages import Route
-from pipeline.protocol.errors import ErrorCode
-from pipeline.runtime import StageContext, StageError
+from pipeline.runtime import StageContext
 
 log = structlog.get_logger()
 
@@ -19,16 +17,13 @@ def speakers_dir(context: StageContext) -> Path:
     return Path(configured) if configured else SPEAKERS_DIR
 
 
-def open_for(context: StageContext, route: Route) -> Speaker:
-    """The speaker that a window names, for a stage to load.
+def open_named(context: StageContext, name: str) -> Speaker:
+    """For a stage to load.
 
     Raises:
-        StageError: it is not there or damaged.
+        SpeakerError: it is not there or damaged.
     """
-    try:
-        return open_speaker(route.speaker, speakers_dir(context))
-    except SpeakerError as error:
-        raise StageError(ErrorCode.UNKNOWN_SPEAKER, str(error)) from error
+    return open_speaker(name, speakers_dir(context))
 
 
 def open_installed(context: StageContext) -> list[Speaker]:

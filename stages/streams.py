@@ -26,6 +26,8 @@ class Stream:
         self.silence_threshold = silence_threshold
         self.name = name or self.session
         self.viewers: list[Viewer] = []
+        self.next_speaker: str | None = None
+        """Asked for, and speaks once the stages have it: until then the old one does."""
         self.next_chunk = 0
         self.frames = 0
         self.dropped = 0

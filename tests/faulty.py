@@ -5,7 +5,6 @@ while the file that LIPWIRE_TEST_BROKEN names is there.
 """
 
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from pipeline.audio import samples_from_float32
 from pipeline.messages import Message, Window
 from pipeline.runtime import run_stage
 from stages.mel import Mel
-from tests.running import ROOT
+from tests.running import config_with
 
 POISON = 0.666
 BROKEN = "LIPWIRE_TEST_BROKEN"
@@ -21,14 +20,8 @@ LAST_WORDS = "the disc is gone"
 
 
 def faulty_config(folder: Path, **changes: str) -> Path:
-    """supervisor.toml with this mel stage; `changes` are regular expressions with what they become."""
-    text = (ROOT / "supervisor.toml").read_text().replace('"stages.mel"', '"tests.faulty"')
-    for pattern, becomes in changes.items():
-        text, count = re.subn(pattern, becomes, text, count=1)
-        assert count
-    path = folder / "faulty.toml"
-    path.write_text(text)
-    return path
+    """supervisor.toml with this mel stage and `changes`, see config_with."""
+    return config_with(folder, **{'"stages.mel"': '"tests.faulty"'}, **changes)
 
 
 def crash_loop_config(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,17 @@ def wait_until(condition: Callable[[], bool], within_s: float = START_S) -> None
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.05)
+
+
+def config_with(folder: Path, **changes: str) -> Path:
+    """supervisor.toml in ``folder``; `changes` are regular expressions with what they become."""
+    text = (ROOT / "supervisor.toml").read_text()
+    for pattern, becomes in changes.items():
+        text, count = re.subn(pattern, becomes, text, count=1)
+        assert count, pattern
+    path = folder / "supervisor.toml"
+    path.write_text(text)
+    return path
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
