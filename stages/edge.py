@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import structlog
-import zmq.asyncio
+import zmq
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as HttpRequest
@@ -76,7 +76,7 @@ class Edge:
         self._settings = context.config.pipeline
         self.limits = context.config.limits
         self._uploads = context.writer("uploads")
-        self._inlet: zmq.asyncio.Socket = zmq.asyncio.Socket.from_socket(context.inlet.pull)
+        self._failure: Exception | None = None
         self._observer = Observer(context)
         self._pending: dict[tuple[str, int], Pending] = {}
         self._streams: dict[str, Stream] = {}
@@ -108,14 +108,20 @@ class Edge:
             server_header="lipwire",
         ) as server:
             self._context.ready(f"listening on {self._context.access.address}")
-            tasks = [asyncio.create_task(task) for task in (self._receive(), self._sweep(), self._tell_stats())]
+            tasks = [asyncio.create_task(task) for task in (self._sweep(), self._tell_stats())]
+            # ZeroMQ's own descriptor instead of zmq.asyncio, whose futures and tasks cost more than the work.
+            inlet = int(self._context.inlet.pull.getsockopt(zmq.FD))
+            asyncio.get_running_loop().add_reader(inlet, self._receive)
             while not self._context.stopping:
                 self._context.beat()
                 for task in tasks:
                     if task.done():
                         task.result()
+                if self._failure is not None:
+                    raise self._failure
                 await asyncio.sleep(_SWEEP_S)
             await self._drain(server)
+            asyncio.get_running_loop().remove_reader(inlet)
             for task in tasks:
                 task.cancel()
 
@@ -438,15 +444,19 @@ class Edge:
 
     # ---- what comes back ------------------------------------------------------------------------------------------
 
-    async def _receive(self) -> None:
-        while True:
-            await self._inlet.poll()
-            started_ns = time.monotonic_ns()
+    def _receive(self) -> None:
+        """Everything that has arrived: ZeroMQ tells of it once, and again only after all was taken."""
+        started_ns = time.monotonic_ns()
+        try:
             batch = self._context.inlet.take()
             for message in batch:
                 if isinstance(message, Frame | Failed | Prepare):
                     self._deliver(message)
-            self._context.probe((m.route for m in batch if isinstance(m, Frame)), started_ns)
+        except Exception as error:
+            log.exception("frames could not be delivered")
+            self._failure = error  # asyncio would go on without those that were taken; run() ends with it
+            return
+        self._context.probe((m.route for m in batch if isinstance(m, Frame)), started_ns)
 
     def _deliver(self, message: Frame | Failed | Prepare) -> None:
         route = message.route
