@@ -1,7 +1,8 @@
 """Infer: features in, painted mouths out.
 
-Receives Features; what has arrived together is inferred together, per speaker. In silence nothing is inferred: the
-mouth glides to rest and stays there, painted once. Sends Mouth, and Prepare once the speaker is there.
+Receives Features; what has arrived together is inferred together, per speaker, where that is faster here (see
+models/engine/choose.py). In silence nothing is inferred: the mouth glides to rest and stays there, painted once. Sends
+Mouth, and Prepare once the speaker is there.
 """
 
 import sys
@@ -21,7 +22,6 @@ from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 from stages.loading import Loader
 from stages.speakers import open_installed
 
-BATCH_LIMIT: Final = 4  # batch 4 costs 3.3 times batch 1: beyond it, waiting grows faster than work shrinks
 LOADED_OVER_STORED: Final = 9
 """What a network holds in memory over what it holds on disc, in half precision: measured, ONNX Runtime 1.32."""
 REST_FRAMES: Final = 5  # 200 ms from wherever the mouth was to rest
@@ -46,8 +46,6 @@ class _Face:
 
 
 class Infer(Stage):
-    batch_limit = BATCH_LIMIT
-
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._mouths = context.writer("mouths")
@@ -62,6 +60,7 @@ class Infer(Stage):
         try:
             speakers = open_installed(self._context)
             self._choice = choose(speakers[0], self._backend, self._threads)
+            self.batch_limit = self._choice.batch
             loaded = [speaker.name for speaker in speakers if self._faces.load_now(speaker)]
         except (SpeakerError, ValueError) as error:
             sys.exit(str(error))

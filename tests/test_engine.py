@@ -78,6 +78,13 @@ def test_what_costs_more_must_be_much_faster(
     assert (chosen.backend, chosen.threads) == (backend, threads)
 
 
+def test_windows_are_taken_together_where_that_pays(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "onnxruntime 1 thread"
+    measured = {name: 4.0, f"{name}, 2 at once": 2.5, f"{name}, 4 at once": 3.5}
+    monkeypatch.setattr(choose, "measure", lambda *_: measured)
+    assert chosen_for(speaker, "auto", 1).batch == 2
+
+
 def test_a_damaged_cache_is_measured_anew(speaker: Speaker, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "measure", lambda *_: {"onnxruntime 1 thread": 4.0})
     cache.parent.mkdir()

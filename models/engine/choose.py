@@ -36,10 +36,13 @@ BACKENDS: Final = {"onnxruntime": ("onnxruntime",), "torch": ("torch", "onnx")}
 """Name -> the packages that it needs."""
 USUAL: Final = "onnxruntime"
 AUTO: Final = "auto"
-RULES: Final = 2
+RULES: Final = 3
 """Counts the versions of how a choice is made: with another, kept choices are made anew."""
 RUNS: Final = 15
 """The fastest of them counts: what else the machine does only ever adds."""
+TOGETHER_PAYS: Final = 0.7
+"""Windows taken together are all done when the last one is: a frame of theirs must cost so much less. On a CPU it does
+not; on a GPU it does."""
 PATIENCE_S: Final = 20.0
 """For one candidate; what takes longer to load is nothing to start with."""
 TWO_THREADS_PAY: Final = 1.6
@@ -49,10 +52,12 @@ OTHERS_PAY: Final = 1.15
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs a speaker's networks. ``measured`` are the ms of one frame by candidate: backend, threads, batch."""
+    """What runs a speaker's networks. ``batch``: as many windows are best taken together; ``measured``: the ms of one
+    frame by candidate, which is a backend, threads and a batch."""
 
     backend: str
     threads: int
+    batch: int = 1
     measured: dict[str, float] = {}
 
     @property
@@ -170,7 +175,15 @@ def _fastest(measured: dict[str, float], threads: int) -> Choice:
         for (backend, count), ms in single.items()
     }
     backend, count = min(frugal, key=lambda candidate: frugal[candidate])
-    return Choice(backend=backend, threads=count, measured=measured)
+    return Choice(backend=backend, threads=count, batch=_batch(measured, backend, count), measured=measured)
+
+
+def _batch(measured: dict[str, float], backend: str, threads: int) -> int:
+    alone = measured[_candidate(backend, threads, 1)]
+    paying = [
+        batch for batch in BATCHES if measured.get(_candidate(backend, threads, batch), alone) < TOGETHER_PAYS * alone
+    ]
+    return max(paying, default=1)
 
 
 # ---- the cache -------------------------------------------------------------------------------------------------------

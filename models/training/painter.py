@@ -15,7 +15,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -74,22 +74,23 @@ class Painter(nn.Module):  # type: ignore[misc]
     frame. Nothing but the last sum is done at 160 pixels a side: there, memory costs more than arithmetic.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, widths: Sequence[int] = WIDTHS, middle: int = MIDDLE) -> None:
         super().__init__()
+        self.widths = tuple(widths)
         self.dense = nn.Sequential(
             nn.Linear(len(CHANNELS), HIDDEN),
             nn.SiLU(),
             nn.Linear(HIDDEN, HIDDEN),
             nn.SiLU(),
-            nn.Linear(HIDDEN, WIDTHS[0] * SMALLEST * SMALLEST),
+            nn.Linear(HIDDEN, widths[0] * SMALLEST * SMALLEST),
         )
-        pairs = list(itertools.pairwise(WIDTHS))
+        pairs = list(itertools.pairwise(widths))
         self.doubling = nn.ModuleList(nn.Conv2d(a, 4 * b, 3, padding=1) for a, b in pairs)
         self.maps = nn.ParameterList(
             nn.Parameter(torch.zeros(1, side, side, b)) for side, (_, b) in zip(SIDES[1:], pairs, strict=True)
         )
-        self.middle = nn.Conv2d(WIDTHS[-1], MIDDLE, 3, padding=1)
-        self.patches = nn.Conv2d(MIDDLE, PATCH * PATCH * RGB, 3, padding=1)
+        self.middle = nn.Conv2d(widths[-1], middle, 3, padding=1)
+        self.patches = nn.Conv2d(middle, PATCH * PATCH * RGB, 3, padding=1)
         self.still = nn.Parameter(torch.zeros(1, PATCH * SIDES[-1], PATCH * SIDES[-1], RGB))
         low = torch.tensor([-1.0 if name == "width" else 0.0 for name in CHANNELS])
         self.register_buffer("low", low)
@@ -97,8 +98,8 @@ class Painter(nn.Module):  # type: ignore[misc]
     def forward(self, articulation: Tensor) -> Tensor:
         """[n, 7] -> [n, 160, 160, 3], 0..1 but for overshoot."""
         x = torch.minimum(torch.maximum(articulation, self.low), torch.ones_like(self.low))
-        x = F.leaky_relu(self.dense(x), SLOPE).reshape(-1, WIDTHS[0], SMALLEST, SMALLEST)
-        for side, convolution, still, channels in zip(SIDES, self.doubling, self.maps, WIDTHS[1:], strict=False):
+        x = F.leaky_relu(self.dense(x), SLOPE).reshape(-1, self.widths[0], SMALLEST, SMALLEST)
+        for side, convolution, still, channels in zip(SIDES, self.doubling, self.maps, self.widths[1:], strict=False):
             x = spread(F.leaky_relu(convolution(x), SLOPE), side, channels, 2) + still
             x = x.permute(0, 3, 1, 2)
         x = F.leaky_relu(self.middle(x), SLOPE)
@@ -319,6 +320,12 @@ def export(checkpoint: Path, path: Path) -> None:
     """Write the ONNX file: input "articulation" [n, 7] float32, output "pixels" [n, 160, 160, 3] uint8."""
     painter = Painter()
     painter.load_state_dict(torch.load(checkpoint, weights_only=True)["steady"])
+    write(painter, path)
+    log.info("exported", path=str(path), kilobytes=path.stat().st_size // 1024, gflop=round(gflop(), 3))
+
+
+def write(painter: Painter, path: Path) -> None:
+    """As :func:`export`, of a network at hand."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         Serving(painter).eval(),
@@ -331,7 +338,6 @@ def export(checkpoint: Path, path: Path) -> None:
         dynamo=False,
     )
     halve(path)
-    log.info("exported", path=str(path), kilobytes=path.stat().st_size // 1024, gflop=round(gflop(), 3))
 
 
 def score(renders: Path, path: Path) -> dict[str, Any]:
