@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
@@ -122,9 +123,11 @@ _SECTIONS: Final = {"process": ProcessConfig, "socket": SocketConfig, "ring": Ri
 
 
 def default_config_path() -> Path:
-    """supervisor.toml in the working folder, else the one beside the package."""
+    """supervisor.toml in the working folder, else beside the package, else where a wheel has put it."""
     here = Path(CONFIG_NAME)
-    return here if here.exists() else Path(__file__).resolve().parent.parent / CONFIG_NAME
+    beside = Path(__file__).resolve().parent.parent / CONFIG_NAME
+    installed = Path(sys.prefix) / "share" / "lipwire" / CONFIG_NAME
+    return next((path for path in (here, beside) if path.exists()), installed)
 
 
 def load_config(path: Path) -> Config:
