@@ -96,7 +96,7 @@ class MelFrontEnd:
             raise ValueError(msg)
         padded = np.zeros(WINDOW + 2 * _HALF, np.float32)
         padded[_HALF:-_HALF] = window
-        cut = padded[(self.frames * HOP)[:, None] + np.arange(WIN_LENGTH)]
+        cut = np.lib.stride_tricks.sliding_window_view(padded, WIN_LENGTH)[self.frames * HOP]
         return self.form(self._power(cut)[None])
 
     def over(self, recording: NDArray[np.float32], ends: NDArray[np.int64]) -> NDArray[np.float32]:

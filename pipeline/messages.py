@@ -7,7 +7,7 @@ headers say where.
     edge --Chunk, Upload, Lookup, Close--> ingest --Window, Lookup--> mel --Features--> infer --Mouth-->
         publish --Frame--> edge
     edge --Prepare--> ingest --Prepare--> mel --Prepare--> infer --Prepare--> publish --Prepare--> edge
-    any stage --Failed--> edge, --Ready, Heartbeat--> supervisor, --Probe--> anyone
+    any stage --Failed--> edge, --Ready, Heartbeat--> supervisor, --Probes--> anyone
 """
 
 from typing import Final
@@ -159,8 +159,8 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=True):
 Report = Ready | Heartbeat
 
 
-class Probe(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """What one window cost at one stage; published on the topic `probe.<process>`.
+class Probe(msgspec.Struct, frozen=True, array_like=True):
+    """What one window cost at one stage.
 
     Attributes:
         queue_ns: from the sending stage's send to this stage's hands.
@@ -180,6 +180,12 @@ class Probe(msgspec.Struct, frozen=True, array_like=True, tag=True):
     age_ns: int
     batch: int
     drops: dict[str, int]
+
+
+class Probes(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """What a stage has measured lately, published on the topic `probe.<process>` with every heartbeat."""
+
+    probes: list[Probe]
 
 
 class Vitals(msgspec.Struct, frozen=True, array_like=True):
@@ -219,11 +225,11 @@ class VersionError(Exception):
 _encoder = msgspec.msgpack.Encoder()
 _message: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 _report: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
-_notice: msgspec.msgpack.Decoder[Probe | Status] = msgspec.msgpack.Decoder(Probe | Status)
+_notice: msgspec.msgpack.Decoder[Probes | Status] = msgspec.msgpack.Decoder(Probes | Status)
 _PREFIX: Final = bytes([VERSION])
 
 
-def encode(message: Message | Report | Probe | Status) -> bytes:
+def encode(message: Message | Report | Probes | Status) -> bytes:
     """One version byte, then msgpack."""
     return _PREFIX + _encoder.encode(message)
 
@@ -249,6 +255,6 @@ def decode_report(raw: bytes) -> Report:
     return _report.decode(_body(raw))
 
 
-def decode_notice(raw: bytes) -> Probe | Status:
+def decode_notice(raw: bytes) -> Probes | Status:
     """What is published for anyone. Raises as decode_message."""
     return _notice.decode(_body(raw))

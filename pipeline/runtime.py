@@ -74,7 +74,7 @@ class StageContext:
         self._ready_at = 0.0
         self.drops: Counter[str] = Counter()
         self.stopping = False
-        self._beat_every_ns = self.config.pipeline.heartbeat_ms * _NS_PER_MS
+        self._beat_every_ns = self.config.pipeline.heartbeat_ms * _NS_PER_MS  # and publishes its probes
         self._next_beat_ns = 0
         self._left_ns = 0
 
@@ -133,12 +133,12 @@ class StageContext:
         return time.monotonic() < self._ready_at + patience_s
 
     def probe(self, routes: Iterable[Route], started_ns: int) -> None:
-        """Publish what these windows, worked on together from `started_ns` until the last was sent on, cost here."""
+        """Note what these windows, worked on together from `started_ns` until the last was sent on, cost here."""
         batch = list(routes)
         now = self._left_ns if self._left_ns > started_ns else time.monotonic_ns()
         drops = dict(self.drops)
         for route in batch:
-            self.probes.send(probes.measure(self.process, self.replica, route, started_ns, now, len(batch), drops))
+            self.probes.add(probes.measure(self.process, self.replica, route, started_ns, now, len(batch), drops))
 
     def ready(self, note: str) -> None:
         self._ready_at = time.monotonic()
@@ -150,6 +150,7 @@ class StageContext:
         now = time.monotonic_ns()
         if now >= self._next_beat_ns:
             self._next_beat_ns = now + self._beat_every_ns
+            self.probes.publish()
             self._control.send(Heartbeat(self.process, self.replica, os.getpid()))
 
 

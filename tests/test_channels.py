@@ -225,11 +225,13 @@ def test_probes_pass_the_hub_under_their_topic(context: Context, instance: Insta
     probe = messages.Probe("mel", 0, "a", 1, 2, 3, 4, 5, 1, {"stale": 2})
 
     def told() -> int:
-        other.send(probe)
-        outlet.send(probe)
+        for each in (other, outlet):
+            each.add(probe)
+            each.add(probe)
+            each.publish()
         return int(hub.poll(10))
 
     eventually(told)
     topic, raw = hub.recv_multipart()
     assert topic == b"probe.mel"
-    assert messages.decode_notice(raw) == probe
+    assert messages.decode_notice(raw) == messages.Probes([probe, probe])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import messages
-from pipeline.messages import Message, Probe, Report, Status, VersionError
+from pipeline.messages import Message, Probe, Probes, Report, Status, VersionError
 from pipeline.ring import SlotRef
 
 # msgpack's integers end at 64 bits, and so do its floats.
@@ -55,20 +55,21 @@ REPORTS: st.SearchStrategy[Report] = st.one_of(
     st.builds(messages.Heartbeat, TEXT, INTEGERS, INTEGERS),
 )
 STATES = st.builds(messages.StageState, TEXT, INTEGERS, INTEGERS, TEXT, INTEGERS, TEXT, TEXT, VITALS)
-NOTICES: st.SearchStrategy[Probe | Status] = st.one_of(
-    st.builds(
-        Probe,
-        TEXT,
-        INTEGERS,
-        TEXT,
-        INTEGERS,
-        INTEGERS,
-        INTEGERS,
-        INTEGERS,
-        INTEGERS,
-        INTEGERS,
-        st.dictionaries(TEXT, INTEGERS, max_size=4),
-    ),
+PROBES = st.builds(
+    Probe,
+    TEXT,
+    INTEGERS,
+    TEXT,
+    INTEGERS,
+    INTEGERS,
+    INTEGERS,
+    INTEGERS,
+    INTEGERS,
+    INTEGERS,
+    st.dictionaries(TEXT, INTEGERS, max_size=4),
+)
+NOTICES: st.SearchStrategy[Probes | Status] = st.one_of(
+    st.builds(Probes, st.lists(PROBES, max_size=4)),
     st.builds(Status, st.booleans(), st.booleans(), st.lists(STATES, max_size=4)),
 )
 ROUTE = messages.Route("a", "a", 1, 2, "default", True, messages.VIEW_FULL, 3, 4, 5)
@@ -85,7 +86,7 @@ def test_every_report_comes_back_as_it_was(report: Report) -> None:
 
 
 @given(NOTICES)
-def test_every_notice_comes_back_as_it_was(notice: Probe | Status) -> None:
+def test_every_notice_comes_back_as_it_was(notice: Probes | Status) -> None:
     assert messages.decode_notice(messages.encode(notice)) == notice
 
 
