@@ -5,6 +5,7 @@ python -m models info NAME
 python -m models verify [NAME]
 python -m models install FOLDER-OR-ARCHIVE
 python -m models remove NAME
+python -m models import-synctalk2d CHECKPOINT DATASET-FOLDER --encoder ENCODER.pth --name NAME
 """
 
 import argparse
@@ -62,6 +63,37 @@ def _megabytes(speaker: Speaker) -> float:
     return sum(path.stat().st_size for path in speaker.folder.rglob("*") if path.is_file()) / 1e6
 
 
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="the U-Net's .pth, of 160 or 328 pixels")
+    parser.add_argument("dataset", type=Path, help="the folder with full_body_img/ and landmarks/")
+    parser.add_argument("--encoder", type=Path, help="audio_visual_encoder.pth; for live sound, mode ave")
+    parser.add_argument("--name", required=True, help="of the speaker: lower-case letters, digits, - and _")
+    parser.add_argument("--mode", choices=("ave", "hubert"), default="ave", help="(%(default)s)")
+    parser.add_argument("--features", type=Path, help="precomputed, .npy (default: the dataset's own)")
+    parser.add_argument("--frames", type=int, default=500, help="of the dataset, at most (%(default)s)")
+    parser.add_argument("--title", help="for people (default: the name)")
+    parser.add_argument("--licence", default="not stated: ask whose face and network it is")
+
+
+def _import(given: argparse.Namespace) -> Speaker:
+    try:
+        from models.synctalk2d.convert import convert  # PyTorch is there only with the extra train
+    except ModuleNotFoundError as error:
+        raise SpeakerError(f"importing needs {error.name}: pip install 'lipwire[train]'") from None
+    return convert(
+        given.checkpoint,
+        given.dataset,
+        given.name,
+        encoder=given.encoder,
+        mode=given.mode,
+        features=given.features,
+        title=given.title,
+        licence=given.licence,
+        most_frames=given.frames,
+        speakers_dir=given.speakers_dir,
+    )
+
+
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m models", description="The speakers that are installed.")
@@ -72,6 +104,7 @@ def main() -> int:
         commands.add_parser(name, help=words).add_argument("name")
     commands.add_parser("verify", help="shapes and checksums of one, or of all").add_argument("name", nargs="?")
     commands.add_parser("install", help="from a folder, .zip or .tar").add_argument("source", type=Path)
+    _add_import(commands.add_parser("import-synctalk2d", help="a SyncTalk_2D or Ultralight-Digital-Human checkpoint"))
     given = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
@@ -86,6 +119,8 @@ def main() -> int:
                 console.print(f"{name}: whole")
         elif given.command == "install":
             console.print(f"{install(given.source, given.speakers_dir).name}: installed; a running lipwire finds it")
+        elif given.command == "import-synctalk2d":
+            console.print(f"{_import(given).name}: imported; a running lipwire finds it")
         else:
             remove(given.name, given.speakers_dir)
             console.print(f"{given.name}: removed")

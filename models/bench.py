@@ -148,7 +148,8 @@ def measure(speaker_name: str, seconds: float, *, paced: bool, against_synctalk2
     with threadpool_limits(1):  # as the stages do
         took = frames(speaker_name, seconds, paced=paced)
     speaker = open_speaker(speaker_name)
-    work = sum(cost.gflop(speaker.path(file)) for file in (speaker.manifest.articulator, speaker.manifest.painter))
+    networks = [file for file in (speaker.manifest.articulator, speaker.manifest.painter) if file]
+    work = sum(cost.gflop(speaker.path(file)) for file in networks)
     # By turns, as the machine's rate changes from second to second.
     turns = [(work / networks_s(speaker), matrix_rate()) for _ in range(TURNS)]
     rate, networks_rate = (float(np.median([turn[each] for turn in turns])) for each in (1, 0))

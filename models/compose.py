@@ -45,6 +45,7 @@ class Composer:
         self._speaker = speaker
         self._placement = speaker.placement()
         self._mask = speaker.mask()
+        self._masked_alike = "{" not in speaker.manifest.mouth.mask
         self._frames: OrderedDict[int, BandedFrame] = OrderedDict()
         self._placed: dict[int, Placed] = {}
         self.count = speaker.manifest.base.count
@@ -59,9 +60,13 @@ class Composer:
         """What its base frames hold once all have been shown, near enough: the pixels of their bands."""
         return min(self.count, _KEPT_FRAMES) * self._frame(0).band.nbytes
 
-    def prepare(self, base: int) -> None:
+    def base_of(self, frame_id: int) -> int:
+        """The base frame under frame ``frame_id``."""
+        return self._speaker.manifest.base.index(frame_id)
+
+    def prepare(self, frame_id: int) -> None:
         """Decode and encode a base frame ahead of its time, for instance the next of a running session."""
-        self._frame(base % self.count)
+        self._frame(self.base_of(frame_id))
 
     def _frame(self, base: int) -> BandedFrame:
         frame = self._frames.get(base)
@@ -85,7 +90,8 @@ class Composer:
             right, bottom = np.minimum(np.ceil(reached.max(axis=1)), (spec.width, spec.height)).astype(int)
             box = Box(int(left), int(top), int(right - left), int(bottom - top))
             matrix[:, 2] -= (box.x, box.y)
-            weight = cv2.warpAffine(self._mask, matrix, (box.width, box.height), flags=cv2.INTER_LINEAR)
+            mask = self._mask if self._masked_alike else self._speaker.mask(base)
+            weight = cv2.warpAffine(mask, matrix, (box.width, box.height), flags=cv2.INTER_LINEAR)
             placed = self._placed[base] = Placed(box, matrix, weight, 1 - weight)
         return placed
 

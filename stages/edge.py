@@ -275,7 +275,7 @@ class Edge:
 
     def _start_stream(self, client: Client, request: StartStream) -> None:
         self._check_version(request.version)
-        speaker = self._known(request.speaker)
+        speaker = self._hearing(request.speaker)
         if len(self._streams) >= self.limits.sessions:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, f"{self.limits.sessions} sessions run; try again later")
         self._stop_stream(client, tell=False)
@@ -394,6 +394,13 @@ class Edge:
             raise ProtocolError(ErrorCode.UNKNOWN_SPEAKER, f"no speaker {name[:40]!r}; installed: {known}", frame_id)
         return name
 
+    def _hearing(self, speaker: str | None) -> str:
+        """One that can be spoken through live."""
+        name = self._known(speaker)
+        if self._speakers[name].manifest.articulator is None:
+            raise ProtocolError(ErrorCode.INVALID_REQUEST, f"{name} hears no live sound, only its own features")
+        return name
+
     def _look_again(self) -> None:
         """Speakers may have been installed since; those that are gone speak on from memory while they are in it."""
         if not self._looks.take():
@@ -412,7 +419,7 @@ class Edge:
             )
 
     def _switch(self, client: Client, request: SwitchModel) -> None:
-        name = self._known(request.speaker)
+        name = self._hearing(request.speaker)
         if client.stream is None:
             raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before switch_model")
         stream = client.stream

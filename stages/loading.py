@@ -49,6 +49,10 @@ class Loaded(Generic[T]):
     def names(self) -> list[str]:
         return list(self._held)
 
+    def items(self) -> list[T]:
+        """What is loaded; that does not count as a use."""
+        return [held.item for held in self._held.values()]
+
     def get(self, name: str) -> T | None:
         """And it counts as used."""
         held = self._held.get(name)
@@ -131,6 +135,10 @@ class Loader(Generic[T]):
         elif outcome is not None:
             return self._take_in(name, outcome)
         raise StageError(ErrorCode.UNKNOWN_SPEAKER, str(self._failed[name][0]))
+
+    def items(self) -> list[T]:
+        """All that are loaded."""
+        return self._loaded.items()
 
     def _is_refused(self, name: str) -> bool:
         return name in self._failed and time.monotonic() < self._failed[name][1]

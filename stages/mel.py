@@ -4,10 +4,15 @@ Receives Window and computes the speaker's front end over it; receives Lookup an
 row instead. Silent windows pass without work. Sends Features, and Prepare once the speaker is there.
 """
 
+from typing import Final
+
 import numpy as np
+from numpy.typing import NDArray
 
 from models import frontend
+from models.listen import FRONT_ENDS
 from models.speaker import Speaker
+from models.synctalk2d.ears import MOMENTS
 from pipeline.audio import WINDOW_SAMPLES, samples_from_float32
 from pipeline.messages import Features, Lookup, Message, Prepare, Window
 from pipeline.protocol.errors import ErrorCode
@@ -15,13 +20,29 @@ from pipeline.runtime import Stage, StageContext, StageError, run_stage, sent_no
 from stages.loading import Loader
 from stages.speakers import open_installed
 
+BEFORE: Final = MOMENTS // 2
+"""Of the moments that are shown together, those before the painted one."""
+DEAF: Final = "send use_real_audio false and a frame_id of its own precomputed features"
+
 
 class _Ears:
     """What this stage needs of a speaker."""
 
     def __init__(self, speaker: Speaker) -> None:
-        self.front_end = frontend.get(speaker.manifest.front_end)
+        manifest = speaker.manifest
+        self.front_end = FRONT_ENDS[manifest.front_end] if manifest.articulator else None
         self.table = speaker.features()
+        self.around = manifest.image is not None
+        """A row is one of sixteen moments that are shown together, as SyncTalk_2D does."""
+
+    def row(self, number: int) -> NDArray[np.float32]:
+        """[1, 32, 16]: row ``number`` of the precomputed features, [512]; or, where moments around it are shown as
+        well, [1, 16 * width]: those from eight before it to seven after it, zeros beyond the table's ends."""
+        if not self.around:
+            return self.table[number : number + 1].reshape(1, frontend.BANDS, frontend.STEPS)
+        before, after = BEFORE, MOMENTS - BEFORE
+        padded = np.pad(self.table, ((before, after), (0, 0)))
+        return padded[number : number + MOMENTS].reshape(1, -1)
 
 
 class Mel(Stage):
@@ -30,11 +51,11 @@ class Mel(Stage):
         self._speakers: Loader[_Ears] = Loader(context, _Ears, lambda ears: ears.table.nbytes)
 
     def warm_up(self) -> str:
-        for front_end in frontend.FRONT_ENDS.values():
+        for front_end in FRONT_ENDS.values():
             front_end(np.zeros(WINDOW_SAMPLES, np.float32))
         for speaker in open_installed(self._context):
             self._speakers.load_now(speaker)
-        return f"front ends {', '.join(frontend.FRONT_ENDS)}"
+        return f"front ends {', '.join(FRONT_ENDS)}"
 
     def work(self, batch: list[Message]) -> None:
         (message,) = batch
@@ -52,8 +73,9 @@ class Mel(Stage):
         values = b""
         shape: tuple[int, ...] = ()
         if not window.silent:
-            samples = samples_from_float32(self._context.read(window.slot))
-            tensor = ears.front_end(samples)
+            if ears.front_end is None:
+                raise StageError(ErrorCode.INVALID_REQUEST, f"{window.route.speaker} hears no live sound: {DEAF}")
+            tensor = ears.front_end(samples_from_float32(self._context.read(window.slot)))
             # The window's tensor is used whole, whatever its frame_id: it is this moment, not a row of a video.
             values, shape = tensor.tobytes(), tensor.shape
         return Features(sent_now(window.route), values, shape, window.end_sample, window.level, window.silent)
@@ -63,9 +85,8 @@ class Mel(Stage):
         if not 0 <= row < len(table):
             reason = f"frame_id is 0..{len(table) - 1}" if len(table) else "this speaker has no precomputed features"
             raise StageError(ErrorCode.INVALID_FRAME_ID, f"no features for frame_id {row}: {reason}")
-        values = table[row : row + 1]  # (1, 512): band x time of one [1, 32, 16], flattened
-        shape = (1, frontend.BANDS, frontend.STEPS)
-        return Features(sent_now(lookup.route), values.astype(np.float32).tobytes(), shape, 0, 0.0, silent=False)
+        values = ears.row(row).astype(np.float32)
+        return Features(sent_now(lookup.route), values.tobytes(), values.shape, 0, 0.0, silent=False)
 
 
 if __name__ == "__main__":

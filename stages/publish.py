@@ -52,7 +52,7 @@ class Publish(Stage):
 
     def _compose(self, composer: Composer, mouth: Mouth) -> None:
         pixels = np.frombuffer(self._context.read(mouth.slot), np.uint8).reshape(composer.mouth_shape)
-        base = mouth.route.frame_id % composer.count
+        base = composer.base_of(mouth.route.frame_id)
         box, mixed = composer.mix(pixels, base)
         views = mouth.route.views
         full = self._frames.write(composer.encoded(base, box, mixed)) if views & VIEW_FULL else None

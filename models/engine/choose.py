@@ -197,7 +197,7 @@ def cache_path() -> Path:
 
 def _key(speaker: Speaker, threads: int) -> str:
     files = speaker.manifest.files
-    parts = [files.get(speaker.manifest.articulator, ""), files.get(speaker.manifest.painter, ""), _processor()]
+    parts = [files.get(speaker.manifest.articulator or "", ""), files.get(speaker.manifest.painter, ""), _processor()]
     versions = [
         f"{package} {importlib.metadata.version(package)}" for each in installed() for package in BACKENDS[each]
     ]

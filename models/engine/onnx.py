@@ -14,6 +14,28 @@ def _providers() -> list[str]:
     return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
 
 
+def options(threads: int) -> onnxruntime.SessionOptions:
+    """Of a session that leaves idle cores to the other stages."""
+    chosen = onnxruntime.SessionOptions()
+    chosen.intra_op_num_threads = threads
+    chosen.inter_op_num_threads = 1
+    chosen.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return chosen
+
+
+def load(speaker: Speaker, file: str, chosen: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """One network of a speaker's package.
+
+    Raises:
+        SpeakerError: ONNX Runtime cannot load it.
+    """
+    path = speaker.path(file)
+    try:
+        return onnxruntime.InferenceSession(str(path), chosen, providers=_providers())
+    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+        raise SpeakerError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+
+
 class OnnxEngine:
     """See the module's docstring.
 
@@ -22,22 +44,14 @@ class OnnxEngine:
     """
 
     def __init__(self, speaker: Speaker, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle cores serve other stages
+        if speaker.manifest.articulator is None or speaker.manifest.image is not None:
+            raise SpeakerError(f"{speaker.name}: its networks see pictures; models.engine.image runs them")
+        chosen = options(threads)
         self._speaker = speaker
-        self._articulator = self._load(speaker.manifest.articulator, options)
-        self._painter = self._load(speaker.manifest.painter, options)
+        self._articulator = load(speaker, speaker.manifest.articulator, chosen)
+        self._painter = load(speaker, speaker.manifest.painter, chosen)
         device = self._painter.get_providers()[0].removesuffix("ExecutionProvider").lower()
         self.description = f"onnxruntime {onnxruntime.__version__}, {device}, {threads} thread(s)"
-
-    def _load(self, file: str, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        path = self._speaker.path(file)
-        try:
-            return onnxruntime.InferenceSession(str(path), options, providers=_providers())
-        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
-            raise SpeakerError(f"{path}: ONNX Runtime cannot load it: {error}") from error
 
     def warm_up(self) -> None:
         """See :func:`models.engine.base.warm_up`."""

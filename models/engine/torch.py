@@ -55,6 +55,8 @@ class TorchEngine:
         torch.set_num_threads(threads)
         self._speaker = speaker
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if speaker.manifest.articulator is None:
+            raise SpeakerError(f"{speaker.name}: not a network that torch can run here: it hears no live sound")
         self._articulate = self._run(self._load(speaker.manifest.articulator, _articulator), (BANDS, STEPS))
         self._paint = self._run(self._load(speaker.manifest.painter, _painter), (len(speaker.manifest.channels),))
         self.description = f"torch {torch.__version__}, {self._device.type}, {threads} thread(s)"
