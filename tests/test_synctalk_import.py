@@ -109,13 +109,20 @@ def test_it_is_pasted_where_it_was_cut_out(imported: Speaker) -> None:
     assert np.abs(mixed.astype(int) - under)[4:-4, 4:-4].mean() < 4  # the crop was scaled down and up again
 
 
+def test_what_is_hidden_is_what_opencv_makes_of_the_originals_numbers(imported: Speaker) -> None:
+    crop = imported.crop(0)
+    black = cv2.rectangle(np.ascontiguousarray(crop[..., ::-1]), (5, 5, 150, 145), (0, 0, 0), -1)
+    expected = np.asarray(black).transpose(2, 0, 1).astype(np.float32) / 255
+    np.testing.assert_array_equal(picture_of([crop], 160)[0, 3:], expected)
+
+
 def test_its_manifest_says_what_it_is(imported: Speaker) -> None:
     manifest = imported.manifest
     assert manifest.front_end == "synctalk2d"
     assert manifest.lookahead_ms == ears.LOOKAHEAD_MS == 280
     assert manifest.image is not None
     assert manifest.image.colour == "bgr"
-    assert manifest.image.hidden == (5, 5, 150, 145)
+    assert manifest.image.hidden == (5, 5, 154, 149)
     assert manifest.base.order == "back-and-forth"
     assert imported.path("painter.safetensors").is_file()
 

@@ -37,8 +37,9 @@ AGREE: Final = 1e-3
 OPSET: Final = 17
 FRAMES: Final = 500
 """20 s there and as much back: beyond it a package grows, and nobody sees it repeat."""
-HIDDEN: Final = {160: (5, 5, 150, 145), 320: (5, 5, 310, 305)}
-"""What SyncTalk_2D blackens for a network of so many pixels a side: left, top, right, bottom."""
+HIDDEN: Final = {160: (5, 5, 154, 149), 320: (5, 5, 314, 309)}
+"""What SyncTalk_2D blackens for a network of so many pixels a side: left, top, right, bottom. It writes 5, 5, 150, 145
+and 5, 5, 310, 305, which OpenCV takes for the left, the top, a width and a height."""
 FEATURE_FILES: Final = {"ave": "aud_ave.npy", "hubert": "aud_hu.npy"}
 """In the dataset, by mode."""
 WIDTHS: Final = {"ave": FEATURE, "hubert": HUBERT}
