@@ -1,5 +1,7 @@
 """Precomputed features: a row for each 40 ms, the very tensor that serving makes of that window."""
 
+import asyncio
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import websockets
 from numpy.typing import NDArray
 
 from models import features as precomputed
@@ -15,7 +18,8 @@ from models.features import FeaturesError, attach, features, read_sound
 from models.frontend import CHUNK, SAMPLE_RATE, WINDOW
 from models.install import install
 from models.speaker import SPEAKERS_DIR, SpeakerError, open_speaker
-from tests.running import ROOT
+from tests.running import ROOT, running
+from tests.running import voice as spoken
 
 
 def voice(seconds: float) -> NDArray[np.float32]:
@@ -94,6 +98,27 @@ def test_the_command_writes_what_the_manifest_can_name(tmp_path: Path) -> None:
     assert command(*where, "amara").returncode == 2, "neither -o nor --attach"
     unwritable = command(*where, "amara", "-o", str(tmp_path / "no" / "folder.npy"))
     assert "cannot be written" in unwritable.stderr
+
+
+async def test_a_running_pipeline_paints_from_them(tmp_path: Path) -> None:
+    speakers = tmp_path / "speakers"
+    install(SPEAKERS_DIR / "default", speakers)
+    speaker = open_speaker("default", speakers)
+    attach(speaker, features(spoken(WINDOW), frontend.get(speaker.manifest.front_end)))
+    config = tmp_path / "supervisor.toml"
+    text = (ROOT / "supervisor.toml").read_text()
+    config.write_text(text.replace("[pipeline]", f'[pipeline]\nspeakers_dir = "{speakers}"', 1))
+    request = {"action": "generate_frame", "audio_data": "", "use_real_audio": False}
+    with running(tmp_path / "log.txt", "--config", str(config)) as pipeline:
+        async with websockets.connect(pipeline.ws, max_size=None) as socket:
+            for row in (3, 15):
+                await socket.send(json.dumps(request | {"frame_id": row}))
+                answer = json.loads(await asyncio.wait_for(socket.recv(), 30))
+                assert (answer["success"], answer["frame_id"]) == (True, row)
+            await socket.send(json.dumps(request | {"frame_id": 16}))
+            refused = json.loads(await asyncio.wait_for(socket.recv(), 30))
+    assert refused["error"] == "invalid_frame_id"
+    assert "0..15" in refused["message"]
 
 
 def test_a_table_of_another_width_is_refused_when_read(tmp_path: Path) -> None:
