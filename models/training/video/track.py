@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.training.video import read
 from models.training.video.errors import VideoError
-from models.training.video.landmarks import POINTS, Face, Landmarker, Points, around, eye_distance
+from models.training.video.landmarks import POINTS, Face, Landmarker, Picture, Points, around, eye_distance
 
 PART: Final = 500
 """Frames in a part."""
@@ -36,14 +36,16 @@ def track(
     parts.mkdir(parents=True, exist_ok=True)
     made: list[Points] = []
     where: Face | None = None
-    number, stored = -1, _stored(parts)
+    stored = _stored(parts)
     for number, picture in enumerate(read.pictures(video)):
         if number < len(stored):
             continue
         if number == len(stored) and number and not np.isnan(stored[-1]).any():
             where = around(stored[-1])
         if where is None or number % LOOK_EVERY == 0:
-            where = _found(video, number, landmarker.faces(picture)) or where
+            found = _found(video, number, landmarker.faces(picture))
+            # a face that is followed is better placed by its own landmarks than by the detector's box
+            where = where or _refined(landmarker, picture, found)
         points = None if where is None else landmarker.points(picture, where)
         where = None if points is None else around(points)
         made.append(np.full((POINTS, 3), np.nan, np.float32) if points is None else points)
@@ -51,9 +53,16 @@ def track(
             _store(parts, (number + 1) // PART - 1, made)
             made = []
         told(number + 1)
-    points = np.concatenate([stored, np.stack(made)]) if made else stored
+    whole = _stored(parts)
+    points = np.concatenate([whole, np.stack(made)]) if made else whole
     _check(video, points)
     return points
+
+
+def _refined(landmarker: Landmarker, picture: Picture, found: Face | None) -> Face | None:
+    """Where the landmarks put a face that the detector found."""
+    points = None if found is None else landmarker.points(picture, found)
+    return None if points is None else around(points)
 
 
 def _found(video: Path, number: int, faces: list[Face]) -> Face | None:
