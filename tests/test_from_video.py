@@ -92,6 +92,20 @@ def test_pictures_come_at_25_a_second_and_the_sound_with_them(tmp_path: Path) ->
     assert abs(len(read.sound(video)) / SAMPLE_RATE - 2) < 0.1
 
 
+def test_what_a_telephone_filmed_lying_stands_up() -> None:
+    class Lying:
+        rotation = -90  # as FFmpeg gives a telephone's upright film: to be turned clockwise
+
+        def to_ndarray(self, format: str) -> Picture:
+            picture = np.zeros((2, 3, 3), np.uint8)
+            picture[0, 0] = 255  # the corner that is shown at the top right
+            return picture
+
+    shown = read._upright(Lying())
+    assert shown.shape == (3, 2, 3)
+    assert shown[0, 1, 0] == 255
+
+
 # ---- what is computed ------------------------------------------------------------------------------------------------
 
 

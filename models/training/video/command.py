@@ -16,7 +16,7 @@ import structlog
 from models.install import install
 from models.speaker import SPEAKERS_DIR, SpeakerError
 from models.training.painter import Recipe
-from models.training.speech import aligned
+from models.training.speech import Utterance, aligned
 from models.training.video import pack, stages
 from models.training.video.errors import VideoError
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         _check_device(given.device)
-        speaker, figures = stages.make(plan, aligned(given.test) if given.test else ())
+        speaker, figures = stages.make(plan, _tested(given.test))
         for of, values in figures.items():
             log.info("figures", of=of, **{name: round(value, 3) for name, value in values.items()})
         installed = install(speaker.folder, given.out)
@@ -69,6 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit(f"lipwire: stopped; the same command goes on from {plan.work}")
     log.info("installed", speaker=installed.name, folder=str(installed.folder))
     return 0
+
+
+def _tested(folder: Path | None) -> list[Utterance]:
+    """The recordings to judge by; none where no folder is named."""
+    if folder is None:
+        return []
+    utterances = aligned(folder)
+    if not utterances:
+        raise VideoError(f"--test {folder}: no NAME.flac or NAME.wav with NAME.phones.tsv beside it")
+    return utterances
 
 
 def _check_device(device: str) -> None:

@@ -9,7 +9,7 @@ where they are.
     pack      package/NAME/                           the speaker's folder, checked
     score     score.json                              how well it paints what it never saw
 
-`video.json` says of which video all this is; another one needs another folder.
+`video.json` says of which video all this is, and whose ears heard it; another one needs another folder.
 """
 
 import hashlib
@@ -90,11 +90,15 @@ def begin(plan: Plan) -> read.Facts:
         raise VideoError(f"{plan.video}: {facts.seconds / 60:.0f} minutes long; expected at most 20: cut out a part")
     plan.work.mkdir(parents=True, exist_ok=True)
     note = plan.work / "video.json"
-    digest = _digest(plan.video)
+    manifest = open_speaker(plan.ears).manifest
+    made_of = {"sha256": _digest(plan.video), "articulator": manifest.files[manifest.articulator]}
     if not note.is_file():
-        note.write_text(json.dumps({"video": str(plan.video), "sha256": digest}) + "\n", encoding="utf-8")
-    elif json.loads(note.read_text(encoding="utf-8"))["sha256"] != digest:
-        raise VideoError(f"{plan.work} holds the work on another video ({note}); name another folder with --work")
+        note.write_text(json.dumps({"video": str(plan.video), **made_of}) + "\n", encoding="utf-8")
+    elif {name: json.loads(note.read_text(encoding="utf-8")).get(name) for name in made_of} != made_of:
+        raise VideoError(
+            f"{plan.work} holds the work on another video, or with another articulator ({note}); name another folder "
+            "with --work"
+        )
     return facts
 
 
