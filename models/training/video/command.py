@@ -38,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--out", type=Path, default=SPEAKERS_DIR, help="where the speaker is installed (%(default)s)")
     made.add_argument("--licence", default=pack.UNLICENSED, metavar="TEXT|FILE", help="the speaker's LICENSE")
     made.add_argument("--test", type=Path, help="aligned speech of other people, only to report figures on")
+    made.add_argument(
+        "--seen-share", type=float, metavar="0..1", help="of what is seen in what is learnt, to compare (by channel)"
+    )
     made.add_argument("--steps", type=int, default=usual.steps, help="of the fit (%(default)s)")
     made.add_argument("--seed", type=int, default=usual.seed)
     made.add_argument("--threads", type=int, default=1, help="(%(default)s)")
@@ -56,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Recipe(steps=given.steps, seed=given.seed),
         given.threads,
         given.device,
+        share=given.seen_share,
     )
     try:
         _check_device(given.device)

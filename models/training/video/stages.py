@@ -53,6 +53,8 @@ class Plan:
     threads: int = 1
     device: str = "cpu"
     shortest_s: float = SHORTEST_S
+    share: float | None = None
+    """Of what is seen in what the painter learns from; None: `align.SEEN`, by channel."""
     ears: str = "default"
     """The installed speaker whose articulator hears."""
 
@@ -91,13 +93,14 @@ def begin(plan: Plan) -> read.Facts:
     plan.work.mkdir(parents=True, exist_ok=True)
     note = plan.work / "video.json"
     manifest = open_speaker(plan.ears).manifest
-    made_of = {"sha256": _digest(plan.video), "articulator": manifest.files[manifest.articulator]}
+    articulator = manifest.files[manifest.articulator]
+    made_of = {"sha256": _digest(plan.video), "articulator": articulator, "share": plan.share}
     if not note.is_file():
         note.write_text(json.dumps({"video": str(plan.video), **made_of}) + "\n", encoding="utf-8")
     elif {name: json.loads(note.read_text(encoding="utf-8")).get(name) for name in made_of} != made_of:
         raise VideoError(
-            f"{plan.work} holds the work on another video, or with another articulator ({note}); name another folder "
-            "with --work"
+            f"{plan.work} holds the work on another video, or by another articulator or share ({note}); name another "
+            "folder with --work"
         )
     return facts
 
@@ -128,11 +131,11 @@ def hear(plan: Plan, frames: int) -> NDArray[np.float32]:
     return np.asarray(np.load(path), np.float32)
 
 
-def aligned(plan: Plan, points: NDArray[np.float32], fine: NDArray[np.float32], share: float | None = None) -> Made:
+def aligned(plan: Plan, points: NDArray[np.float32], fine: NDArray[np.float32]) -> Made:
     """What each frame's picture is learnt for. Raises VideoError: the sound is not this mouth's."""
     head = steady.head(points)
     lips = measure.measure(points, head.exact)
-    found = align.align(lips, fine, share)
+    found = align.align(lips, fine, plan.share)
     agreement = {
         name: round(float(value), 2)
         for name, value in zip(CHANNELS, found.agreement, strict=True)
@@ -224,7 +227,9 @@ def score(plan: Plan, speaker: Speaker, test: Sequence[Utterance]) -> dict[str, 
             figures["seen"], figures["asked for"] = seen.judged(
                 speaker, test, Landmarker(plan.threads), lambda: progress.advance(progress.task_ids[0])
             )
-    (plan.work / "score.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    # what too little was there to judge is NaN, which JSON does not know
+    known = {of: {name: None if np.isnan(x) else x for name, x in each.items()} for of, each in figures.items()}
+    (plan.work / "score.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     return figures
 
 
