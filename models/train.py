@@ -1,8 +1,19 @@
-"""``python -m models.train``: see :mod:`models.training.__main__`."""
+"""``python -m models.train``: the voice (:mod:`models.training.__main__`), or with ``from-video`` first, a face of your
+own (:mod:`models.training.video.command`)."""
 
 import sys
 
-from models.training.__main__ import main
+
+def main(arguments: list[str]) -> int:
+    """Hand over to the one or the other; each imports PyTorch, and only what it needs."""
+    if arguments[:1] == ["from-video"]:
+        from models.training.video.command import main as from_video
+
+        return from_video(arguments[1:])
+    from models.training.__main__ import main as voice
+
+    return voice(arguments)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -24,6 +24,7 @@ librosa = pytest.importorskip("librosa")
 
 from models.compose import Composer  # noqa: E402
 from models.engine.image import ImageEngine  # noqa: E402
+from models.features import of_speaker  # noqa: E402
 from models.synctalk2d import ears  # noqa: E402
 from models.synctalk2d.checkpoint import load_painter  # noqa: E402
 from models.synctalk2d.convert import convert, picture_of  # noqa: E402
@@ -125,6 +126,17 @@ def test_its_manifest_says_what_it_is(imported: Speaker) -> None:
     assert manifest.image.hidden == (5, 5, 154, 149)
     assert manifest.base.order == "back-and-forth"
     assert imported.path("painter.safetensors").is_file()
+
+
+def test_its_own_features_are_the_originals(imported: Speaker) -> None:
+    sound = voice(24_000 * 2)
+    table = of_speaker(sound, imported)
+    assert table.shape == (int((161 - 16) / 80 * 25) + 2 + 2, 512)  # 161 mel frames
+    np.testing.assert_array_equal(table[0], table[1])
+    np.testing.assert_array_equal(table[-1], table[-2])
+    spectrogram = ears.mel(ears.resampled(sound))
+    alone = ImageEngine(imported).articulate(np.stack([spectrogram[48:64].T] * 16)[None])
+    np.testing.assert_allclose(table[1 + 15], alone[0, :512], atol=1e-5)
 
 
 def test_three_speakers_answer_on_one_server_at_once(material: Path, imported: Speaker, tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ class _Fit:
         """Nothing happens where there is no fit of the same recipe."""
         if not path.is_file():
             return
-        stored = torch.load(path, weights_only=True)
+        stored = torch.load(path, weights_only=True, map_location="cpu")
         if stored["recipe"] != asdict(recipe):
             return
         self.painter.load_state_dict(stored["painter"])
@@ -235,17 +235,19 @@ def fit(
     recipe: Recipe,
     threads: int = 1,
     progress: Callable[[int], object] = lambda _done: None,
+    device: str = "cpu",
 ) -> Path:
     """Train for ``recipe.steps`` batches; resumes from ``out/painter.pt`` if a fit of the same recipe and the same
-    renders was interrupted. ``progress`` is told after each step how many are done. Where the fit is."""
+    renders was interrupted. ``progress`` is told after each step how many are done. ``device`` is PyTorch's name of
+    what computes; ``cuda`` was not measured. Where the fit is."""
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(threads)
     vectors, crops, judged = read(renders)
-    x = torch.from_numpy(vectors[~judged])
-    y = torch.from_numpy(crops[~judged])
+    x = torch.from_numpy(vectors[~judged]).to(device)
+    y = torch.from_numpy(crops[~judged]).to(device)
     jx, jy = torch.from_numpy(vectors[judged]), crops[judged]
-    weight = attention(crops[~judged])
-    painter, steady = Painter(), Painter()
+    weight = attention(crops[~judged]).to(device)
+    painter, steady = Painter().to(device), Painter().to(device)
     with torch.no_grad():
         painter.still.copy_(y.float().mean(0, keepdim=True) / WHITE)
         painter.patches.weight.mul_(0.1)
@@ -287,7 +289,7 @@ def _step(fit: _Fit, recipe: Recipe, x: Tensor, y: Tensor, weight: Tensor) -> No
 
 def paint(painter: Painter, vectors: Tensor) -> Pixels:
     """[n, 7] -> [n, 160, 160, 3] in batches."""
-    served = Serving(painter).eval()
+    served = Serving(painter).eval().cpu()
     with torch.no_grad():
         return np.concatenate([served(part).numpy() for part in vectors.split(16)])
 
@@ -321,7 +323,7 @@ def ssim(a: Pixels, b: Pixels) -> npt.NDArray[np.float64]:
 def export(checkpoint: Path, path: Path) -> None:
     """Write the ONNX file: input "articulation" [n, 7] float32, output "pixels" [n, 160, 160, 3] uint8."""
     painter = Painter()
-    painter.load_state_dict(torch.load(checkpoint, weights_only=True)["steady"])
+    painter.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["steady"])
     write(painter, path)
     log.info("exported", path=str(path), kilobytes=path.stat().st_size // 1024, gflop=round(gflop(), 3))
 
@@ -384,6 +386,7 @@ def main() -> None:
     fitting.add_argument("out", type=Path)
     fitting.add_argument("--steps", type=int, default=usual.steps, help="(%(default)s)")
     fitting.add_argument("--seed", type=int, default=usual.seed)
+    fitting.add_argument("--device", default="cpu", help="PyTorch's name of what computes (%(default)s)")
     fitting.add_argument("--threads", type=int, default=1, help="more than are free is slower than one")
     exporting = commands.add_parser("export")
     exporting.add_argument("checkpoint", type=Path)
@@ -397,7 +400,9 @@ def main() -> None:
         recipe = Recipe(steps=args.steps, seed=args.seed)
         with Progress() as bar:
             task = bar.add_task("painter", total=recipe.steps)
-            fit(args.renders, args.out, recipe, args.threads, lambda done: bar.update(task, completed=done))
+            fit(
+                args.renders, args.out, recipe, args.threads, lambda done: bar.update(task, completed=done), args.device
+            )
     elif args.command == "export":
         export(args.checkpoint, args.onnx)
     else:

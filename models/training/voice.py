@@ -13,7 +13,6 @@ What the mouth does (:mod:`models.training.articulate`) is made anew from the ph
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,13 +21,13 @@ import numpy as np
 import soundfile
 import structlog
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models import frontend
 from models.frontend import SAMPLE_RATE
 from models.training import assess, material, speech
 from models.training.fit import Recipe, fit, restore
 from models.training.material import Targets
+from models.training.progress import bar
 from models.training.speech import Utterance
 from models.training.synthesise import synthesise
 
@@ -69,16 +68,8 @@ class Bench:
         return self.work / "fits" / f"{name}.pt"
 
 
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Progress]:
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        progress.add_task(title, total=total)
-        yield progress
-
-
 def _each(title: str, items: Sequence[Path] | Sequence[int]) -> Iterator[Path | int]:
-    with _bar(title, len(items)) as progress:
+    with bar(title, len(items)) as progress:
         for item in items:
             yield item
             progress.advance(progress.task_ids[0])
@@ -87,7 +78,7 @@ def _each(title: str, items: Sequence[Path] | Sequence[int]) -> Iterator[Path | 
 def synthesised(bench: Bench, minutes: float) -> Path:
     """Make so many minutes of synthesised speech; the folder, in LibriSpeech's layout."""
     folder = bench.work / "synthesised"
-    with _bar("synthesise", round(minutes * 60)) as progress:
+    with bar("synthesise", round(minutes * 60)) as progress:
         task = progress.task_ids[0]
         synthesise(folder, minutes, bench.seed, lambda seconds: progress.update(task, completed=seconds))
     return folder
@@ -104,7 +95,7 @@ def make_speech(bench: Bench, folders: Iterable[Path]) -> int:
             msg = f"{folder} holds neither NAME.flac with NAME.phones.tsv nor LibriSpeech's *.trans.txt"
             raise FileNotFoundError(msg)
         names = sorted({*ready, *texts})
-        with _bar("speech", len(names)) as progress:
+        with bar("speech", len(names)) as progress:
             for name in names:
                 progress.advance(progress.task_ids[0])
                 if (target / f"{name}.phones.tsv").exists():
@@ -165,7 +156,7 @@ def train(bench: Bench, recipe: Recipe) -> Path:
     """Fit, or go on fitting; where the fit is."""
     state = bench.fit_path(recipe)
     features, targets = material_of(bench, recipe)
-    with _bar(f"fit {state.stem}", recipe.steps) as progress:
+    with bar(f"fit {state.stem}", recipe.steps) as progress:
         task = progress.task_ids[0]
         fit(features, targets, recipe, state, lambda done: progress.update(task, completed=done))
     return state
