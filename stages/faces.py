@@ -43,6 +43,8 @@ class Face(Protocol):
     inferences: int
     bytes: int
     """That it holds in memory, near enough."""
+    slow: bool
+    """Whether it is painted beside the others, so that they do not wait for it."""
 
     def paint(self, windows: Sequence[Features]) -> list[Painted]:
         """A mouth for each window, in their order."""
@@ -77,6 +79,7 @@ class LipsFace:
         self.engine = open_like(speaker, choice)
         self.inferences = 0
         self.bytes = _bytes_of(speaker)
+        self.slow = False
         self._rest = np.array(speaker.manifest.rest, np.float32)
         self._resting: Pixels = self.engine.paint(self._rest[None])[0]
         self._has_lips = speaker.manifest.channels == CHANNELS
@@ -125,6 +128,7 @@ class SeeingFace:
         self.engine = ImageEngine(speaker, threads)
         self.inferences = 0
         self.bytes = _bytes_of(speaker)
+        self.slow = True
         self._base = speaker.manifest.base
         self._resting: OrderedDict[int, Pixels] = OrderedDict()
         self._rest = np.zeros((1, self.engine.width), np.float32)

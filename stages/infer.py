@@ -14,6 +14,7 @@ from models.engine.choose import AUTO, Choice, choose
 from models.speaker import Speaker, SpeakerError
 from pipeline.messages import Features, Message, Mouth, Prepare
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
+from stages.beside import Beside
 from stages.faces import Face, Painted, face_of
 from stages.loading import Loader
 from stages.speakers import open_installed
@@ -27,6 +28,7 @@ class Infer(Stage):
         self._threads = own.threads
         self._choice: Choice | None = None
         self._backend = own.options.get("backend", AUTO)
+        self._beside = Beside(context)
         self._faces: Loader[Face] = Loader(context, self._load, lambda face: face.bytes)
 
     def warm_up(self) -> str:
@@ -49,8 +51,10 @@ class Infer(Stage):
             elif face is not None and isinstance(message, Prepare):
                 prepared.append(message)
         for face, windows in by_face.items():
-            for window, painted in zip(windows, face.paint(windows), strict=True):
-                self._send(face, window, painted)
+            painted = [self._beside.take(face, each) for each in windows] if face.slow else face.paint(windows)
+            for window, mouth in zip(windows, painted, strict=True):
+                if mouth is not None:
+                    self._send(face, window, mouth)
         for notice in prepared:
             self._context.send("mouths", Prepare(sent_now(notice.route)))
 

@@ -3,6 +3,8 @@
 The fake microphone of Chromium hears sample.wav, over and over.
 """
 
+import contextlib
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +13,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from models.speaker import SPEAKERS_DIR
 from pipeline.audio import FRAME_RATE_HZ
 from tests.chromium import CHROMIUM, FAKE_MICROPHONE, FLAGS, REFUSED_MICROPHONE, STATE, until
 from tests.faulty import BROKEN, LAST_WORDS, crash_loop_config
-from tests.running import ROOT, Pipeline, kill, running, wait_until
+from tests.running import ROOT, Pipeline, config_with, kill, running, wait_until
 
 AV_OFFSET_MS = 45.0  # ITU-R BT.1359: sound 45 ms ahead of its picture begins to be noticed
 LIVE_S = 30
@@ -271,6 +274,36 @@ def test_every_installed_speaker_can_be_chosen(page: Page) -> None:
         before = state(page)["framesDrawn"]
         page.select_option("#speaker", name)
         until(page, f"{STATE}.framesDrawn > {before}")
+
+
+def test_three_speakers_speak_at_once_and_are_switched_live(browsers: dict[str, Browser], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from models.synctalk2d.convert import convert
+    from tests import synctalk
+
+    folder = tmp_path / "speakers"
+    names = ["default", "amara", "imported"]
+    for name in names[:2]:
+        shutil.copytree(SPEAKERS_DIR / name, folder / name)
+    checkpoint, encoder = synctalk.checkpoint(tmp_path / "unet.pth"), synctalk.encoder(tmp_path / "encoder.pth")
+    convert(checkpoint, synctalk.dataset(tmp_path / "data"), names[2], encoder=encoder, speakers_dir=folder)
+    # The imported network takes half a second a frame beside three browsers' pages.
+    changes = {r"\[pipeline\]": f'[pipeline]\nspeakers_dir = "{folder}"', "deadline_ms = 500": "deadline_ms = 5000"}
+    config = config_with(tmp_path, **changes)
+    with contextlib.ExitStack() as stack:
+        pipeline = stack.enter_context(running(tmp_path / "log.txt", "--config", str(config)))
+        pages = {name: stack.enter_context(browsers["with microphone"].new_page()) for name in names}
+        for name, page in pages.items():
+            page.goto(f"{pipeline.address}/?speaker={name}&autostart=1")
+        for name, page in pages.items():
+            until(page, f"{STATE}.speaker === '{name}' && {STATE}.framesDrawn > 0")
+        for name, page in pages.items():
+            after = names[(names.index(name) + 1) % len(names)]
+            page.select_option("#speaker", after)
+            until(page, f"{STATE}.speaker === '{after}'")
+            before = state(page)["framesDrawn"]
+            until(page, f"{STATE}.framesDrawn > {before}")
+            assert state(page)["lastError"] == ""
 
 
 def test_the_page_comes_back_with_the_edge_and_speaks_on(page: Page, pipeline: Pipeline) -> None:

@@ -70,6 +70,8 @@ export class LipwireFace extends EventTarget {
     this.framesReceived = 0;
     this.framesSent = 0;
     this.serverDropped = 0;
+    /** Who painted the latest frame, as the server says. */
+    this.speaking = "";
     this.skipped = 0;
     this.level = 0;
     this.lastError = "";
@@ -107,6 +109,7 @@ export class LipwireFace extends EventTarget {
       late: display.late,
       dropped: this.serverDropped + display.late + display.undecodable + (transport?.missingBases ?? 0),
       serverDropped: this.serverDropped,
+      speaker: this.speaking,
       skipped: this.skipped + (transport?.skipped ?? 0),
       saving: transport?.saving ?? 0,
       avOffsetMs: display.offsets.quantile(0.5),
@@ -272,6 +275,7 @@ export class LipwireFace extends EventTarget {
       onPicture: (picture, news) => {
         this.framesReceived++;
         if (news.dropped !== undefined) this.serverDropped = news.dropped;
+        if (news.speaker !== undefined) this.speaking = news.speaker;
         if (picture.sentAt !== undefined) this.roundTrips.add(performance.now() - picture.sentAt);
         if (this.sourceName === "watch") {
           this.level = news.level ?? 0;
