@@ -68,6 +68,14 @@ class Composer:
         """Decode and encode a base frame ahead of its time, for instance the next of a running session."""
         self._frame(self.base_of(frame_id))
 
+    def prepare_another(self) -> bool:
+        """Decode one base frame that has not been needed yet; whether there are more."""
+        most = min(self.count, _KEPT_FRAMES)
+        missing = next((base for base in range(most) if base not in self._frames), None)
+        if missing is not None and len(self._frames) < most:
+            self._frame(missing)
+        return len(self._frames) < most
+
     def _frame(self, base: int) -> BandedFrame:
         frame = self._frames.get(base)
         if frame is None:

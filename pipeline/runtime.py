@@ -37,6 +37,8 @@ from pipeline.ring import OverwrittenError, RingReader, RingWriter, SlotRef
 
 _PR_SET_PDEATHSIG: Final = 1
 _NS_PER_MS: Final = 1_000_000
+_BETWEEN_MS: Final = 5
+"""Of rest between two pieces of what a stage prepares while it is idle: at most half a core, for the first seconds."""
 REPLIES: Final = "frames"  # the socket on which the edge learns what became of a window
 
 log = structlog.get_logger()
@@ -197,6 +199,10 @@ class Stage(abc.ABC):
     def look_ahead(self, batch: list[Message]) -> None:  # noqa: B027 - most stages have nothing to prepare
         """What is better done now that the batch has left than when the next one has come."""
 
+    def idle(self) -> bool:
+        """A little of what is better done while nobody waits; whether there is more of it."""
+        return False
+
     def close(self, session: str) -> None:  # noqa: B027 - most stages keep nothing
         """Let go of what is kept for `session`."""
 
@@ -215,11 +221,14 @@ def run_stage(process: str, make: Callable[[StageContext], Stage]) -> None:
 
 def _loop(context: StageContext, stage: Stage) -> None:
     poll_ms = context.config.pipeline.heartbeat_ms // 2
+    more_to_prepare = True
     while True:
         context.beat()
-        batch = context.inlet.receive_all(poll_ms)
+        batch = context.inlet.receive_all(_BETWEEN_MS if more_to_prepare else poll_ms)
         if not batch and context.stopping:
             return
+        if not batch:
+            more_to_prepare = stage.idle()
         kept, stale = newest_wins(batch, time.monotonic_ns())
         context.drops["stale"] += len(stale)
         for message in stale:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from models.compose import JPEG_QUALITY, Composer
-from models.speaker import SpeakerError
+from models.speaker import Speaker, SpeakerError
 from pipeline.messages import VIEW_FULL, VIEW_PATCH, Frame, Message, Mouth, Prepare
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 from stages.loading import Loader
@@ -21,7 +21,8 @@ class Publish(Stage):
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._frames = context.writer("frames")
-        self._composers: Loader[Composer] = Loader(context, Composer, lambda composer: composer.most_bytes)
+        self._composers: Loader[Composer] = Loader(context, self._load, lambda composer: composer.most_bytes)
+        self._usual: Composer | None = None
 
     def warm_up(self) -> str:
         cv2.setNumThreads(1)  # a second one waits for a core that other stages use
@@ -31,6 +32,12 @@ class Publish(Stage):
         except SpeakerError as error:
             sys.exit(str(error))
         return f"JPEG, quality {JPEG_QUALITY}"
+
+    def _load(self, speaker: Speaker) -> Composer:
+        composer = Composer(speaker)
+        if speaker.name == self._context.config.pipeline.speaker:
+            self._usual = composer
+        return composer
 
     def work(self, batch: list[Message]) -> None:
         (message,) = batch
@@ -49,6 +56,10 @@ class Publish(Stage):
             composer = self._composers.get(mouth)
             if composer is not None:
                 composer.prepare(mouth.route.frame_id + 1)
+
+    def idle(self) -> bool:
+        """Decode the default speaker's base frames, so that nobody's first ten seconds do."""
+        return self._usual is not None and self._usual.prepare_another()
 
     def _compose(self, composer: Composer, mouth: Mouth) -> None:
         pixels = np.frombuffer(self._context.read(mouth.slot), np.uint8).reshape(composer.mouth_shape)

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 import soxr
 from numpy.typing import NDArray
 
@@ -33,7 +32,7 @@ _REFERENCE_DB: Final = 20.0
 _RANGE_DB: Final = 100.0
 _MOST: Final = 4.0
 
-_HANN: Final = scipy.signal.get_window("hann", N_FFT).astype(np.float32)
+_HANN: Final = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)).astype(np.float32)
 _BANK: Final[NDArray[np.float32]] = np.load(Path(__file__).with_name("mel_bank.npy"), allow_pickle=False)
 
 PAINTED: Final = 9
@@ -45,7 +44,8 @@ LOOKAHEAD_MS: Final = (MOMENTS - PAINTED) * CHUNK_MS
 
 def mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """[N] of 16 kHz -> [1 + N // 200, 80], -4..4."""
-    emphasised = scipy.signal.lfilter([1.0, -PREEMPHASIS], [1.0], samples).astype(np.float32)
+    emphasised = samples.astype(np.float32)
+    emphasised[1:] -= np.float32(PREEMPHASIS) * samples[:-1]
     padded = np.pad(emphasised, N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
     amplitude = np.abs(scipy.fft.rfft(frames * _HANN, axis=-1)) @ _BANK.T
