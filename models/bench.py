@@ -27,6 +27,7 @@ from models.engine import OnnxEngine
 from models.frontend import BANDS, CHUNK, SAMPLE_RATE, STEPS, WINDOW
 from models.speaker import Speaker, SpeakerError, open_speaker
 from models.training.speech import read_audio
+from pipeline.level import FFT_SIZE, LevelMeter
 
 SPEECH: Final = Path(__file__).parents[1] / "webclient" / "sample.wav"
 SIDE: Final = 1_500
@@ -76,6 +77,7 @@ def frames(speaker_name: str, seconds: float, *, paced: bool) -> dict[str, NDArr
     sound = np.pad(read_audio(SPEECH), (WINDOW, 0))
     ends = np.arange(WINDOW + CHUNK, len(sound), CHUNK)
     took: dict[str, list[float]] = {}
+    meter = LevelMeter()
 
     def step(name: str, started: float) -> float:
         now = time.perf_counter()
@@ -90,6 +92,8 @@ def frames(speaker_name: str, seconds: float, *, paced: bool) -> dict[str, NDArr
             time.sleep(max(0.0, begin + number * CHUNK / SAMPLE_RATE - time.perf_counter()))
         end = int(ends[number % len(ends)])
         whole = now = time.perf_counter()
+        meter(sound[end - FFT_SIZE : end])
+        now = step("level", now)
         features = front_end(sound[end - WINDOW : end])
         now = step("mel", now)
         articulation = engine.articulate(features)

@@ -34,17 +34,29 @@ class LevelMeter:
         block = np.zeros(FFT_SIZE, np.float32)
         tail = newest[-FFT_SIZE:]
         block[FFT_SIZE - len(tail) :] = tail
-        spectrum = np.abs(scipy.fft.rfft(block * _WINDOW))[: FFT_SIZE // 2] / FFT_SIZE
-        self._smoothed = np.float32(SMOOTHING) * self._smoothed + np.float32(1 - SMOOTHING) * spectrum
-        decibels = 20 * np.log10(np.maximum(self._smoothed, np.float32(1e-12)))
-        octets = np.clip(np.floor(_SCALE * (decibels - MIN_DECIBELS)), 0, 255)
-        return float(np.sqrt(np.mean(octets * octets)) / 255)
+        self._smoothed = np.float32(SMOOTHING) * self._smoothed + np.float32(1 - SMOOTHING) * _magnitudes(block)
+        return _level(self._smoothed)
+
+
+def _magnitudes(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[..., 2048] samples -> [..., 1024]."""
+    spectrum: NDArray[np.float32] = np.abs(scipy.fft.rfft(blocks * _WINDOW))[..., : FFT_SIZE // 2] / FFT_SIZE
+    return spectrum
+
+
+def _level(smoothed: NDArray[np.float32]) -> float:
+    decibels = 20 * np.log10(np.maximum(smoothed, np.float32(1e-12)))
+    octets = np.clip(np.floor(_SCALE * (decibels - MIN_DECIBELS)), 0, 255)
+    return float(np.sqrt(np.mean(octets * octets)) / 255)
+
+
+_ENDS: Final = np.arange(CHUNK_SAMPLES, WINDOW_SAMPLES + 1, CHUNK_SAMPLES)
+_WEIGHTS: Final = ((1 - SMOOTHING) * SMOOTHING ** np.arange(len(_ENDS))[::-1]).astype(np.float32)
+"""What is left of each chunk's spectrum in the smoothed one at the end."""
 
 
 def level_of_window(window: Samples) -> float:
     """The level a live client would show at the end of a whole window [15360], fed to a new meter chunk by chunk."""
-    meter = LevelMeter()
-    level = 0.0
-    for end in range(CHUNK_SAMPLES, WINDOW_SAMPLES + 1, CHUNK_SAMPLES):
-        level = meter(window[:end])
-    return level
+    padded = np.concatenate([np.zeros(FFT_SIZE, np.float32), window])
+    blocks = np.lib.stride_tricks.sliding_window_view(padded, FFT_SIZE)[_ENDS]
+    return _level(_WEIGHTS @ _magnitudes(blocks))

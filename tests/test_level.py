@@ -46,3 +46,11 @@ def test_fewer_samples_count_as_preceded_by_silence() -> None:
     short = np.ones(CHUNK_SAMPLES, np.float32)
     padded = np.concatenate([np.zeros(2048 - CHUNK_SAMPLES, np.float32), short])
     assert LevelMeter()(short) == LevelMeter()(padded)
+
+
+def test_a_window_at_once_is_the_same_as_chunk_by_chunk() -> None:
+    for gain in (1e-3, 0.02, 0.5):
+        window = (np.random.default_rng(3).normal(size=WINDOW_SAMPLES) * gain).astype(np.float32)
+        meter = LevelMeter()
+        chunks = [meter(window[:end]) for end in range(CHUNK_SAMPLES, WINDOW_SAMPLES + 1, CHUNK_SAMPLES)]
+        assert abs(level_of_window(window) - chunks[-1]) < 1e-4
