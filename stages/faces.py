@@ -82,6 +82,7 @@ class LipsFace:
         self.slow = False
         self._rest = np.array(speaker.manifest.rest, np.float32)
         self._resting: Pixels = self.engine.paint(self._rest[None])[0]
+        self._batch = speaker.manifest.batch
         self._has_lips = speaker.manifest.channels == CHANNELS
         self._shown: dict[str, NDArray[np.float32]] = {}  # the streams' last articulation
 
@@ -91,8 +92,10 @@ class LipsFace:
         heard = dict(zip(map(id, spoken), self._articulate(spoken), strict=True)) if spoken else {}
         shown = [self._move(window, heard.get(id(window))) for window in windows]
         moving = [index for index, articulation in enumerate(shown) if (articulation != self._rest).any()]
-        pixels = self.engine.paint(np.stack([shown[index] for index in moving])) if moving else ()
-        painted = dict(zip(moving, pixels, strict=True))
+        painted: dict[int, Pixels] = {}
+        for start in range(0, len(moving), self._batch):
+            together = moving[start : start + self._batch]
+            painted |= zip(together, self.engine.paint(np.stack([shown[index] for index in together])), strict=True)
         return [
             Painted(painted.get(index, self._resting), tuple(articulation.tolist()))
             for index, articulation in enumerate(shown)
