@@ -1,10 +1,12 @@
 """Speaker packages: what is damaged or leaves its folder is refused in words; what ships is whole and works."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import simplejpeg
@@ -12,7 +14,16 @@ import simplejpeg
 from models.compose import Composer
 from models.engine import OnnxEngine
 from models.frontend import BANDS, STEPS
-from models.speaker import SPEAKERS_DIR, SpeakerError, list_speakers, open_speaker
+from models.speaker import (
+    SPEAKERS_DIR,
+    BaseSpec,
+    ImageSpec,
+    Manifest,
+    MouthSpec,
+    SpeakerError,
+    list_speakers,
+    open_speaker,
+)
 
 SHIPPED = [path.parent.name for path in sorted(SPEAKERS_DIR.glob("*/manifest.json"))]
 
@@ -116,3 +127,14 @@ def test_a_network_that_is_none_is_named(copy: Path) -> None:
 def test_all_installed_speakers_are_listed() -> None:
     assert [speaker.name for speaker in list_speakers()] == SHIPPED
     assert "default" in SHIPPED
+
+
+def test_the_documented_manifest_is_one() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "speakers.md").read_text()
+    manifest = msgspec.json.decode(text.split("```json")[1].split("```")[0], type=Manifest)
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`([a-z_.]+)`", row)}
+    settings = set(msgspec.structs.asdict(manifest)) - {"mouth", "base", "image"}
+    for part, spec in (("mouth", MouthSpec), ("base", BaseSpec), ("image", ImageSpec)):
+        settings |= {f"{part}.{field.name}" for field in msgspec.structs.fields(spec)}
+    assert documented == settings
