@@ -257,7 +257,7 @@ class LipSync:
         return stopped
 
     async def switch(self, speaker: str) -> ModelSwitched:
-        """Let another speaker speak from the next chunk on."""
+        """Let another speaker speak; returns once it is ready. Until then the old one does."""
         switched: ModelSwitched = await self._control({"action": "switch_model", "speaker": speaker}, ModelSwitched)
         return switched
 
