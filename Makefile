@@ -35,7 +35,7 @@ types: $(TESTABLE) $(NODE) ## mypy --strict on everything, tsc on the web client
 
 tests: $(TESTABLE) $(NODE) system ## pytest with coverage, stages included; ARGS="-k ring" and the like
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --durations=5 $(ARGS) </dev/null
+	scripts/tests.sh $(BIN)/coverage $(ARGS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --skip-covered --skip-empty
 

@@ -212,9 +212,14 @@ def list_speakers(speakers_dir: Path = SPEAKERS_DIR) -> list[Speaker]:
     return [_read(path.parent.name, speakers_dir) for path in sorted(speakers_dir.glob(f"*/{MANIFEST}"))]
 
 
-def _read(name: str, speakers_dir: Path) -> Speaker:
+def check_name(name: str) -> None:
+    """Raises SpeakerError for what is no speaker's name."""
     if not _NAME.match(name):
         raise SpeakerError(f"'{name[:40]}' is no speaker's name: lower-case letters, digits, - and _, at most 32")
+
+
+def _read(name: str, speakers_dir: Path) -> Speaker:
+    check_name(name)
     folder = speakers_dir / name
     path = folder / MANIFEST
     try:

@@ -6,6 +6,35 @@ import pytest
 
 from tests.running import Pipeline, running
 
+OFFLINE = {
+    "test_bench",
+    "test_blendshapes",
+    "test_engine",
+    "test_face_idle",
+    "test_face_mesh",
+    "test_face_rig",
+    "test_face_sample",
+    "test_from_video",
+    "test_frontend",
+    "test_install",
+    "test_int8",
+    "test_package",
+    "test_painter",
+    "test_speaker",
+    "test_splice",
+    "test_synctalk_import",
+    "test_training_judge",
+    "test_training_voice",
+}
+"""Files of tests that only compute: nothing of theirs has to come in time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them; scripts/tests.sh runs them beside the others."""
+    for item in items:
+        if item.path.stem in OFFLINE:
+            item.add_marker(pytest.mark.offline)
+
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:

@@ -1,18 +1,15 @@
 """Checkpoints of SyncTalk_2D and Ultralight-Digital-Human become speakers; what cannot is said, file by file."""
 
-import asyncio
-import base64
 import json
 import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
-import simplejpeg
 import websockets
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +22,7 @@ librosa = pytest.importorskip("librosa")
 from models.compose import Composer  # noqa: E402
 from models.engine.image import ImageEngine  # noqa: E402
 from models.features import of_speaker  # noqa: E402
-from models.synctalk2d import ears  # noqa: E402
+from models.synctalk2d import dataset, ears  # noqa: E402
 from models.synctalk2d.checkpoint import load_painter  # noqa: E402
 from models.synctalk2d.convert import convert, picture_of  # noqa: E402
 from tests import synctalk  # noqa: E402
@@ -139,31 +136,6 @@ def test_its_own_features_are_the_originals(imported: Speaker) -> None:
     np.testing.assert_allclose(table[1 + 15], alone[0, :512], atol=1e-5)
 
 
-def test_three_speakers_answer_on_one_server_at_once(material: Path, imported: Speaker, tmp_path: Path) -> None:
-    folder = tmp_path / "speakers"
-    for name in ("default", "amara"):
-        shutil.copytree(SPEAKERS_DIR / name, folder / name)
-    shutil.copytree(imported.folder, folder / "imported")
-    changes = {r"\[pipeline\]": f'[pipeline]\nspeakers_dir = "{folder}"', "deadline_ms = 500": "deadline_ms = 20000"}
-    with running(tmp_path / "log.txt", "--config", str(config_with(tmp_path, **changes))) as pipeline:
-
-        async def asked(name: str) -> list[dict[str, Any]]:
-            async with websockets.connect(pipeline.ws, max_size=None) as socket:
-                answers = []
-                for frame_id in range(3):
-                    await socket.send(ask(WINDOW.tobytes(), frame_id=frame_id, speaker=name))
-                    answers.append(json.loads(await asyncio.wait_for(socket.recv(), 30)))
-                return answers
-
-        async def all_of_them() -> list[list[dict[str, Any]]]:
-            return list(await asyncio.gather(*map(asked, ("default", "amara", "imported"))))
-
-        for name, answers in zip(("default", "amara", "imported"), asyncio.run(all_of_them()), strict=True):
-            assert [answer["speaker"] for answer in answers] == [name] * 3, answers
-            for answer in answers:
-                assert simplejpeg.decode_jpeg(base64.b64decode(answer["frame_data"])).shape == (512, 512, 3)
-
-
 async def test_one_without_ears_shows_its_own_features_and_says_that_it_hears_nothing(
     material: Path, tmp_path: Path
 ) -> None:
@@ -196,17 +168,32 @@ def test_parsing_keeps_what_is_before_the_mouth(material: Path, tmp_path: Path) 
         picture = np.zeros((512, 512, 3), np.uint8)
         picture[:, 256:] = (0, 0, 255)  # as OpenCV writes it
         cv2.imwrite(str(data / "parsing" / f"{number}.png"), picture)
-    encoder = material / "encoder.pth"
-    speaker = convert(material / "unet.pth", data, "parsed", encoder=encoder, speakers_dir=tmp_path / "speakers")
-    mask = speaker.mask(1)
-    assert mask[:, :60].min() == 1
-    assert mask[:, -60:].max() == 0
+    frame = list(dataset.frames(data, 160, 5))[1]
+    assert frame.seen.shape == (160, 160)
+    assert frame.seen[:, :60].min() == 255
+    assert frame.seen[:, -60:].max() == 0
+
+
+def test_a_mask_for_each_base_frame_is_obeyed(imported: Speaker, tmp_path: Path) -> None:
+    folder = tmp_path / "imported"
+    shutil.copytree(imported.folder, folder)
+    (folder / "masks").mkdir()
+    for number in range(5):
+        mask = np.zeros((160, 160), np.uint8)
+        mask[:, : 80 if number == 1 else 0] = 255
+        cv2.imwrite(str(folder / "masks" / f"{number}.png"), mask)
+    spec = msgspec.structs.replace(imported.manifest.mouth, mask="masks/{}.png")
+    speaker = Speaker(folder, msgspec.structs.replace(imported.manifest, mouth=spec))
     composer = Composer(speaker)
     box, mixed = composer.mix(np.zeros((160, 160, 3), np.uint8), 1)
     frame = cv2.imread(str(speaker.path("frames/00001.jpg")), cv2.IMREAD_COLOR_RGB)
     assert frame is not None
-    right = slice(256 - box.x + 4, None)
-    np.testing.assert_allclose(mixed[:, right], frame[box.y : box.y + box.height, 260 : box.x + box.width], atol=1)
+    under = frame[box.y : box.y + box.height, box.x : box.x + box.width]
+    half = box.width // 2
+    np.testing.assert_allclose(mixed[:, half + 4 :], under[:, half + 4 :], atol=1)
+    assert mixed[:, 4 : half - 4].max() < 20
+    _, untouched = composer.mix(np.zeros((160, 160, 3), np.uint8), 2)
+    assert untouched.max() > 100
 
 
 class Evil:

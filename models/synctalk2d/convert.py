@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from models.engine.onnx import options
 from models.install import install
-from models.speaker import HUBERT, MANIFEST, SPEAKERS_DIR, Speaker, SpeakerError
+from models.speaker import HUBERT, MANIFEST, SPEAKERS_DIR, Speaker, SpeakerError, check_name
 from models.synctalk2d import dataset, ears
 from models.synctalk2d.checkpoint import Mode, load_encoder, load_painter
 from models.synctalk2d.networks import FEATURE, MOMENTS, Encoder, UNet
@@ -92,6 +92,8 @@ def convert(
     Raises:
         SpeakerError: any of them cannot be used, or the exported network does not agree with the original.
     """
+    check_name(name)
+    dataset.count(folder)  # before the networks are read, which takes longer
     painter, side = load_painter(checkpoint, mode)
     if encoder is None and mode == "ave":
         raise SpeakerError(f"{checkpoint}: mode 'ave' hears with an audio encoder: give it with --encoder FILE.pth")
