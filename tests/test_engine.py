@@ -38,7 +38,8 @@ def test_torch_paints_what_onnx_runtime_paints(name: str, batch: int) -> None:
     usual, torch = OnnxEngine(shipped), TorchEngine(shipped)
     torch.warm_up()
     features = np.random.default_rng(batch).random((batch, BANDS, STEPS), np.float32)
-    np.testing.assert_allclose(torch.articulate(features), usual.articulate(features), atol=1e-4)
+    # ONNX Runtime brings what goes into the large layers to int8 as well, 1/127 of the largest of each 128 values.
+    np.testing.assert_allclose(torch.articulate(features), usual.articulate(features), atol=0.5 / 127)
     mouths = np.random.default_rng(batch).random((batch, 7), np.float32)
     assert np.abs(torch.paint(mouths).astype(int) - usual.paint(mouths)).max() <= 1
 
