@@ -7,9 +7,7 @@ import pytest
 from tests.running import Pipeline, running
 
 OFFLINE = {
-    "test_bench",
     "test_blendshapes",
-    "test_engine",
     "test_face_idle",
     "test_face_mesh",
     "test_face_rig",

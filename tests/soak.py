@@ -71,8 +71,9 @@ async def watch(
     began = time.monotonic()
     (folder,) = instance_folders_of(pipeline.popen.pid)
     due = began
+    others = {path.name for path in folder.glob("session.*")}  # of who was there before, and is forgotten in time
     while time.monotonic() < end:
-        files = [path.name for path in folder.iterdir()]
+        files = {path.name for path in folder.iterdir()} - others
         speaking = sum(name.startswith("session.") for name in files)
         now = time.monotonic()
         if speaking == sessions or now > due + ALL_THERE_S:
