@@ -86,8 +86,8 @@ def frames(speaker_name: str, seconds: float, *, paced: bool) -> dict[str, NDArr
 
     begin = time.perf_counter()
     for number in range(round(seconds * SAMPLE_RATE / CHUNK)):
-        base = number % composer.count
-        composer.prepare(base)
+        base = composer.base_of(number)
+        composer.prepare(number)
         if paced:
             time.sleep(max(0.0, begin + number * CHUNK / SAMPLE_RATE - time.perf_counter()))
         end = int(ends[number % len(ends)])
@@ -136,7 +136,8 @@ def synctalk2d_ms() -> float:
     """One frame of SyncTalk_2D's U-Net under torch as it is run there (eager, float32), one thread, random weights."""
     import torch
 
-    from models.synctalk2d.networks import MOMENTS, WIDTHS, UNet
+    from models.synctalk2d.ears import MOMENTS
+    from models.synctalk2d.networks import WIDTHS, UNet
 
     torch.set_num_threads(1)
     network = UNet(SYNCTALK_SIDE).eval()
@@ -152,8 +153,7 @@ def measure(speaker_name: str, seconds: float, *, paced: bool, against_synctalk2
     with threadpool_limits(1):  # as the stages do
         took = frames(speaker_name, seconds, paced=paced)
     speaker = open_speaker(speaker_name)
-    networks = [file for file in (speaker.manifest.articulator, speaker.manifest.painter) if file]
-    work = sum(cost.gflop(speaker.path(file)) for file in networks)
+    work = sum(cost.gflop(network) for network in speaker.networks())
     # By turns, as the machine's rate changes from second to second.
     turns = [(work / networks_s(speaker), matrix_rate()) for _ in range(TURNS)]
     rate, networks_rate = (float(np.median([turn[each] for turn in turns])) for each in (1, 0))

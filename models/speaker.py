@@ -131,6 +131,10 @@ class Speaker:
             raise SpeakerError(f"{self.name}: it hears no live sound, only its own precomputed features")
         return self.path(self.manifest.articulator)
 
+    def networks(self) -> list[Path]:
+        """All that it has: the one that hears, where it hears, and the painter."""
+        return [self.path(file) for file in (self.manifest.articulator, self.manifest.painter) if file]
+
     def base_jpeg(self, index: int) -> bytes:
         """Base frame `index`, encoded as it lies in the package."""
         return self.path(self.manifest.base.frames.format(index)).read_bytes()
@@ -210,6 +214,15 @@ def list_speakers(speakers_dir: Path = SPEAKERS_DIR) -> list[Speaker]:
         SpeakerError: a manifest cannot be read.
     """
     return [_read(path.parent.name, speakers_dir) for path in sorted(speakers_dir.glob(f"*/{MANIFEST}"))]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """A manifest's `files`: the SHA-256 of every file in a package's folder but the manifest, by its path in it."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
 
 
 def check_name(name: str) -> None:

@@ -63,8 +63,7 @@ def face_of(speaker: Speaker, choice: Choice) -> Face:
 
 
 def _bytes_of(speaker: Speaker) -> int:
-    files = [file for file in (speaker.manifest.articulator, speaker.manifest.painter) if file]
-    return LOADED_OVER_STORED * sum(speaker.path(file).stat().st_size for file in files)
+    return LOADED_OVER_STORED * sum(network.stat().st_size for network in speaker.networks())
 
 
 def _stacked(windows: Sequence[Features]) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ narrower), runs `python -m pipeline.bench` with each, and prints a table of the 
 """
 
 import argparse
-import hashlib
 import json
 import shutil
 import statistics
@@ -25,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.cost import gflop
-from models.speaker import MANIFEST, SPEAKERS_DIR
+from models.speaker import MANIFEST, SPEAKERS_DIR, digests
 from models.training.painter import MIDDLE, WIDTHS, Painter, write
 from tests.running import config_with
 
@@ -73,9 +72,7 @@ def variant(folder: Path, change: Change) -> float:
     shutil.copytree(SPEAKERS_DIR / "default", package)
     manifest = json.loads((package / MANIFEST).read_text())
     change(package, manifest)
-    manifest["files"] = {
-        name: hashlib.sha256((package / name).read_bytes()).hexdigest() for name in sorted(manifest["files"])
-    }
+    manifest["files"] = digests(package)
     (package / MANIFEST).write_text(json.dumps(manifest))
     return gflop(package / manifest["painter"])
 

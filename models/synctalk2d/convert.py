@@ -4,7 +4,6 @@ The networks become ONNX files, which are served, and safetensors beside them; e
 before it is kept.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -25,10 +24,10 @@ from torch import Tensor, nn
 
 from models.engine.onnx import options
 from models.install import install
-from models.speaker import HUBERT, MANIFEST, SPEAKERS_DIR, Speaker, SpeakerError, check_name
+from models.speaker import HUBERT, MANIFEST, SPEAKERS_DIR, Speaker, SpeakerError, check_name, digests
 from models.synctalk2d import dataset, ears
 from models.synctalk2d.checkpoint import Mode, load_encoder, load_painter
-from models.synctalk2d.networks import FEATURE, MOMENTS, Encoder, UNet
+from models.synctalk2d.networks import FEATURE, Encoder, UNet
 
 log = structlog.get_logger()
 
@@ -57,7 +56,7 @@ class ServedEncoder(nn.Module):  # type: ignore[misc]
 
     def forward(self, features: Tensor) -> Tensor:
         """See the class."""
-        return self.encoder(features.reshape(-1, 1, ears.BANDS, ears.STEPS)).reshape(-1, MOMENTS * FEATURE)
+        return self.encoder(features.reshape(-1, 1, ears.BANDS, ears.STEPS)).reshape(-1, ears.MOMENTS * FEATURE)
 
 
 class ServedPainter(nn.Module):  # type: ignore[misc]
@@ -181,13 +180,13 @@ def picture_of(crops: Sequence[dataset.Pixels], side: int) -> NDArray[np.float32
 
 
 def _export_encoder(encoder: Encoder, out: Path) -> None:
-    sample = np.random.default_rng(0).uniform(-4, 4, (2, MOMENTS, ears.BANDS, ears.STEPS)).astype(np.float32)
+    sample = np.random.default_rng(0).uniform(-4, 4, (2, ears.MOMENTS, ears.BANDS, ears.STEPS)).astype(np.float32)
     _export(ServedEncoder(encoder).eval(), {"features": sample}, "articulation", out / "articulator.onnx")
     save_file(encoder.state_dict(), out / "articulator.safetensors")
 
 
 def _export_painter(painter: UNet, side: int, mode: Mode, crops: Sequence[dataset.Pixels], out: Path) -> float:
-    sound = np.random.default_rng(1).standard_normal((len(crops), MOMENTS * WIDTHS[mode])).astype(np.float32)
+    sound = np.random.default_rng(1).standard_normal((len(crops), ears.MOMENTS * WIDTHS[mode])).astype(np.float32)
     given = {"articulation": sound, "image": picture_of(crops, side)}
     difference = _export(ServedPainter(painter, mode).eval(), given, "painted", out / "painter.onnx")
     save_file(painter.state_dict(), out / "painter.safetensors")
@@ -227,11 +226,6 @@ def _manifest(
     out: Path, name: str, title: str, licence: str, side: int, size: tuple[int, int], mode: Mode
 ) -> dict[str, Any]:
     hears = (out / "articulator.onnx").is_file()
-    files = {
-        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-    }
     return {
         "format": 1,
         "name": name,
@@ -262,5 +256,5 @@ def _manifest(
             "placement": "placement.npy",
             "order": "back-and-forth",
         },
-        "files": files,
+        "files": digests(out),
     }

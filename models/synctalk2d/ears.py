@@ -24,8 +24,8 @@ STEPS: Final = 16
 """Mel frames of one piece: 200 ms."""
 MOMENTS: Final = WINDOW_CHUNKS
 PREEMPHASIS: Final = 0.97
-_MEL_PER_S: Final = RATE_HZ / HOP
-_VIDEO_PER_S: Final = 1_000 / CHUNK_MS
+MEL_PER_S: Final = RATE_HZ // HOP
+VIDEO_PER_S: Final = 1_000 // CHUNK_MS
 _QUIETEST: Final = 1e-5
 """Amplitude, -100 dB."""
 _REFERENCE_DB: Final = 20.0
@@ -63,7 +63,7 @@ def pieces(spectrogram: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     if len(spectrogram) < STEPS:
         msg = f"{len(spectrogram)} mel frames are less than the {STEPS} of one piece"
         raise ValueError(msg)
-    starts = [min(int(_MEL_PER_S * frame / _VIDEO_PER_S), len(spectrogram) - STEPS) for frame in range(count)]
+    starts = [min(MEL_PER_S * frame // VIDEO_PER_S, len(spectrogram) - STEPS) for frame in range(count)]
     return np.stack([spectrogram[start : start + STEPS].T for start in starts])
 
 

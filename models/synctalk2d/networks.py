@@ -15,11 +15,6 @@ from torch import Tensor, nn
 WIDTHS: Final = (32, 64, 128, 256, 512)
 FEATURE: Final = 512
 """Values of one moment of sound."""
-MOMENTS: Final = 16
-"""Moments of sound that a mouth is painted from: eight before, eight from it on."""
-MEL_BANDS: Final = 80
-MEL_STEPS: Final = 16
-"""The encoder hears [N, 1, 80, 16]: 200 ms at 80 steps a second."""
 
 
 class Inverted(nn.Module):  # type: ignore[misc]

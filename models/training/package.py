@@ -7,7 +7,6 @@ its `front_end` and `lookahead_ms`; without `--articulator` the one already in O
 """
 
 import argparse
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -19,6 +18,7 @@ import simplejpeg
 import structlog
 
 from models.articulation import CHANNELS, REST
+from models.speaker import digests
 from models.training.face import idle, view
 from models.training.face.identities import LOOKS, Look
 
@@ -70,21 +70,11 @@ def write_frames(renders: Path, painter: Path, out: Path, look: Look, quality: i
     cv2.imwrite(str(out / "mask.png"), idle.mask())
 
 
-def manifest(out: Path, look: Look, articulator: dict[str, Any]) -> dict[str, Any]:
-    """The package's description; `files` has the SHA-256 of everything else in the folder."""
-    files = {
-        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name != "manifest.json"
-    }
-    described = {
-        "format": FORMAT,
-        "name": look.name,
-        "title": look.title,
-        "description": look.description,
-        "licence": LICENCE,
-        "front_end": articulator["front_end"],
-        "lookahead_ms": round(articulator["lookahead_ms"]),
+def form(front_end: str, lookahead_ms: int, count: int) -> dict[str, Any]:
+    """What the manifests of all speakers of this project's own networks have in common."""
+    return {
+        "front_end": front_end,
+        "lookahead_ms": lookahead_ms,
         "channels": list(CHANNELS),
         "rest": list(REST),
         "articulator": "articulator.onnx",
@@ -94,10 +84,23 @@ def manifest(out: Path, look: Look, articulator: dict[str, Any]) -> dict[str, An
             "width": view.SIZE,
             "height": view.SIZE,
             "fps": idle.FPS,
-            "count": idle.COUNT,
+            "count": count,
             "frames": "frames/{:03d}.jpg",
             "placement": "placement.npy",
         },
+    }
+
+
+def manifest(out: Path, look: Look, articulator: dict[str, Any]) -> dict[str, Any]:
+    """The package's description; `files` has the SHA-256 of everything else in the folder."""
+    files = digests(out)
+    described = {
+        "format": FORMAT,
+        "name": look.name,
+        "title": look.title,
+        "description": look.description,
+        "licence": LICENCE,
+        **form(articulator["front_end"], round(articulator["lookahead_ms"]), idle.COUNT),
         "files": files,
     }
     if "features.npy" in files:

@@ -1,6 +1,5 @@
 """The speaker's folder: the idle loop's frames, where the mouth lies on each, the networks, the manifest."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +12,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from models.articulation import CHANNELS, REST
-from models.speaker import Speaker
+from models.speaker import Speaker, digests
 from models.training.face import idle, view
-from models.training.package import paint_rest
+from models.training.package import form, paint_rest
 from models.training.video import read, steady
 from models.training.video.errors import VideoError
 from models.training.video.landmarks import EYE_CORNERS
@@ -128,33 +126,14 @@ def write(out: Path, about: About, ears: Speaker, painter: Path, count: int) -> 
     shutil.copyfile(ears.articulator(), out / "articulator.onnx")
     (out / "LICENSE").write_text(about.licence.rstrip() + "\n", encoding="utf-8")
     (out / "NOTICE").write_text(NOTICE.format(title=about.title), encoding="utf-8")
-    files = {
-        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file()
-    }
     described = {
         "format": 1,
         "name": about.name,
         "title": about.title,
         "description": "Made from a video by models.train from-video.",
         "licence": about.licence.strip().splitlines()[0],
-        "front_end": ears.manifest.front_end,
-        "lookahead_ms": ears.manifest.lookahead_ms,
-        "channels": list(CHANNELS),
-        "rest": list(REST),
-        "articulator": "articulator.onnx",
-        "painter": "painter.onnx",
-        "mouth": {"width": view.MOUTH, "height": view.MOUTH, "mask": "mask.png"},
-        "base": {
-            "width": view.SIZE,
-            "height": view.SIZE,
-            "fps": read.FPS,
-            "count": count,
-            "frames": "frames/{:03d}.jpg",
-            "placement": "placement.npy",
-        },
-        "files": files,
+        **form(ears.manifest.front_end, ears.manifest.lookahead_ms, count),
+        "files": digests(out),
     }
     (out / "manifest.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
