@@ -49,6 +49,11 @@ class Loaded(Generic[T]):
     def names(self) -> list[str]:
         return list(self._held)
 
+    def peek(self, name: str) -> T | None:
+        """As :meth:`get`, but it does not count as used."""
+        held = self._held.get(name)
+        return held.item if held is not None else None
+
     def items(self) -> list[T]:
         """What is loaded; that does not count as a use."""
         return [held.item for held in self._held.values()]
@@ -135,6 +140,10 @@ class Loader(Generic[T]):
         elif outcome is not None:
             return self._take_in(name, outcome)
         raise StageError(ErrorCode.UNKNOWN_SPEAKER, str(self._failed[name][0]))
+
+    def peek(self, name: str) -> T | None:
+        """The speaker of that name, if it is loaded; nothing is loaded for it, and it does not count as used."""
+        return self._loaded.peek(name)
 
     def items(self) -> list[T]:
         """All that are loaded."""

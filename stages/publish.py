@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from models.compose import JPEG_QUALITY, Composer
-from models.speaker import Speaker, SpeakerError
+from models.speaker import SpeakerError
 from pipeline.messages import VIEW_FULL, VIEW_PATCH, Frame, Message, Mouth, Prepare
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 from stages.loading import Loader
@@ -21,8 +21,7 @@ class Publish(Stage):
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._frames = context.writer("frames")
-        self._composers: Loader[Composer] = Loader(context, self._load, lambda composer: composer.most_bytes)
-        self._usual: Composer | None = None
+        self._composers: Loader[Composer] = Loader(context, Composer, lambda composer: composer.most_bytes)
 
     def warm_up(self) -> str:
         cv2.setNumThreads(1)  # a second one waits for a core that other stages use
@@ -32,12 +31,6 @@ class Publish(Stage):
         except SpeakerError as error:
             sys.exit(str(error))
         return f"JPEG, quality {JPEG_QUALITY}"
-
-    def _load(self, speaker: Speaker) -> Composer:
-        composer = Composer(speaker)
-        if speaker.name == self._context.config.pipeline.speaker:
-            self._usual = composer
-        return composer
 
     def work(self, batch: list[Message]) -> None:
         (message,) = batch
@@ -59,7 +52,8 @@ class Publish(Stage):
 
     def idle(self) -> bool:
         """Decode the default speaker's base frames, so that nobody's first ten seconds do."""
-        return self._usual is not None and self._usual.prepare_another()
+        usual = self._composers.peek(self._context.config.pipeline.speaker)
+        return usual is not None and usual.prepare_another()
 
     def _compose(self, composer: Composer, mouth: Mouth) -> None:
         pixels = np.frombuffer(self._context.read(mouth.slot), np.uint8).reshape(composer.mouth_shape)
