@@ -19,6 +19,17 @@ def moved(last: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.
     return step
 
 
+REST_FRAMES: Final = 5
+"""200 ms from wherever the mouth was to rest."""
+
+
+def towards_rest(last: NDArray[np.float32], rest: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[7] what is shown in silence, from what was shown [7]: no mouth jumps, and none takes longer than 200 ms."""
+    step = np.float32(1 / REST_FRAMES)
+    shown: NDArray[np.float32] = last + np.clip(rest - last, -step, step)
+    return shown
+
+
 def moved_along(targets: NDArray[np.float32]) -> NDArray[np.float32]:
     """[T, 7] what is shown of a whole recording."""
     shown = targets.copy()

@@ -11,7 +11,7 @@ import asyncio
 import base64
 import binascii
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
@@ -26,7 +26,7 @@ from pipeline.protocol.binary import BinaryType
 from pipeline.protocol.errors import ErrorCode, Failure, ProtocolError
 from pipeline.protocol.jsonform import GENERATE_FRAME, FrameResponse
 from pipeline.protocol.live import FrameMeta, ModelSwitched, StreamStarted, StreamStopped
-from pipeline.protocol.requests import PROTOCOL_VERSION, Pace, ReplyForm, View
+from pipeline.protocol.requests import PROTOCOL_VERSION, Pace, Processing, ReplyForm, View, VoiceActivity
 
 LOSSLESS_IN_FLIGHT: Final = 4  # keeps all stages busy, stays far inside every ring
 _FRAMES_KEPT: Final = 16  # of a live stream that is received faster than it is read; beyond it the oldest goes
@@ -94,6 +94,8 @@ class LipSync:
         pace: LIVE drops what is late; LOSSLESS paints every chunk, and `stream` then waits for the server instead.
         view: whole frames, or mouth patches over base frames.
         name: under which others can watch the session.
+        processing: what is done to the sound first; None leaves it to the server.
+        voice_activity: how silence is told from a voice; None leaves it to the server.
 
     Attributes:
         started: what the server said of the stream: lookahead, size, channels.
@@ -112,6 +114,8 @@ class LipSync:
         pace: Pace = Pace.LIVE,
         view: View = View.FULL,
         name: str | None = None,
+        processing: Sequence[Processing] | None = None,
+        voice_activity: VoiceActivity | None = None,
     ) -> None:
         self._url = url
         self._speaker = speaker
@@ -122,6 +126,8 @@ class LipSync:
             "pace": pace.value,
             "view": view.value,
             "name": name,
+            "processing": processing,
+            "voice_activity": voice_activity,
         }
         self._pace = pace
         self._socket: ClientConnection | None = None
@@ -234,13 +240,21 @@ class LipSync:
             ValueError: of another length.
             ServerGoneError: the connection ended.
         """
-        if samples.shape != (CHUNK_SAMPLES,):
-            raise ValueError(f"a chunk has {CHUNK_SAMPLES} samples, this one {samples.shape}")
+        raw = _chunk_bytes(samples)
         chunk = self._next_chunk
         self._next_chunk += 1
-        frame_id = chunk % LIVE_FRAME_IDS
-        await self._send(binary.encode(BinaryType.AUDIO_CHUNK, frame_id, int16_from_samples(samples)))
+        await self._send(binary.encode(BinaryType.AUDIO_CHUNK, chunk % LIVE_FRAME_IDS, raw))
         return chunk
+
+    async def send_far_end(self, samples: Samples) -> None:
+        """Send the next 40 ms, float32 [960], of what is played where the microphone is, before the chunk that may hold
+        its echo. For a stream whose `processing` has ECHO.
+
+        Raises:
+            ValueError: of another length.
+            ServerGoneError: the connection ended.
+        """
+        await self._send(binary.encode(BinaryType.FAR_END, 0, _chunk_bytes(samples)))
 
     async def receive(self) -> LiveFrame | BaseFrame:
         """The next frame.
@@ -428,6 +442,13 @@ class _Inbox:
         if isinstance(item, LiveFrame):
             self._frames -= 1
         return item
+
+
+def _chunk_bytes(samples: Samples) -> bytes:
+    """int16 of 40 ms. Raises ValueError of another length."""
+    if samples.shape != (CHUNK_SAMPLES,):
+        raise ValueError(f"a chunk has {CHUNK_SAMPLES} samples, this one {samples.shape}")
+    return int16_from_samples(samples)
 
 
 def _read_failure(answer: str | bytes) -> Failure:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from pipeline.protocol.requests import Processing, VoiceActivity
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 NotNegative = Annotated[int, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
@@ -55,6 +57,13 @@ class LimitsConfig(_Table, frozen=True, kw_only=True):
     handshake_s: Positive = 5
     idle_s: Positive = 600
     speakers_mb: Positive = 1024
+
+
+class SoundConfig(_Table, frozen=True, kw_only=True):
+    """How streams that do not say so themselves are listened to."""
+
+    processing: tuple[Processing, ...] = ()
+    voice_activity: VoiceActivity = VoiceActivity.NEURAL
 
 
 class DoorsConfig(_Table, frozen=True, kw_only=True):
@@ -109,6 +118,7 @@ class Config(_Table, frozen=True, kw_only=True):
 
     pipeline: PipelineConfig = PipelineConfig()
     limits: LimitsConfig = LimitsConfig()
+    sound: SoundConfig = SoundConfig()
     doors: DoorsConfig = DoorsConfig()
     process: dict[Name, ProcessConfig]
     socket: dict[Name, SocketConfig]

@@ -4,7 +4,7 @@ Headers are msgpack arrays, tagged by their name and led by VERSION: both ends c
 installation, so a foreign version is refused, never translated. Audio windows and pictures lie in rings;
 headers say where.
 
-    edge --Chunk, Upload, Lookup, Close--> ingest --Window, Lookup--> mel --Features--> infer --Mouth-->
+    edge --Chunk, FarEnd, Upload, Lookup, Close--> ingest --Window, Lookup--> mel --Features--> infer --Mouth-->
         publish --Frame--> edge
     edge --Prepare--> ingest --Prepare--> mel --Prepare--> infer --Prepare--> publish --Prepare--> edge
     any stage --Failed--> edge, --Ready, Heartbeat--> supervisor, --Probes--> anyone
@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from pipeline.protocol.requests import Hearing
 from pipeline.ring import SlotRef
 
 VERSION: Final = 1
@@ -61,10 +62,16 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Chunk(Header, frozen=True, tag=True):
-    """The next 40 ms of a live stream: 960 float32 samples, raw."""
+    """The next 40 ms of a live stream: 960 float32 samples, raw, and how they are to be listened to."""
 
     samples: bytes
-    silence_threshold: float
+    hearing: Hearing
+
+
+class FarEnd(Header, frozen=True, tag=True):
+    """The next 40 ms that are played where the session's microphone is: 960 float32 samples, raw."""
+
+    samples: bytes
 
 
 class Upload(Header, frozen=True, tag=True):
@@ -136,7 +143,7 @@ class Failed(Header, frozen=True, tag=True):
     message: str
 
 
-Message = Chunk | Upload | Lookup | Prepare | Close | Window | Features | Mouth | Frame | Failed
+Message = Chunk | FarEnd | Upload | Lookup | Prepare | Close | Window | Features | Mouth | Frame | Failed
 
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):

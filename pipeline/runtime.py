@@ -31,7 +31,7 @@ from pipeline.channels import ControlOutlet, Inlet, Outlet, ProbeOutlet
 from pipeline.hand import Hand
 from pipeline.instance import Instance
 from pipeline.logs import configure_logs
-from pipeline.messages import Chunk, Close, Failed, Heartbeat, Message, Ready, Route, encode
+from pipeline.messages import Chunk, Close, Failed, FarEnd, Heartbeat, Message, Ready, Route, encode
 from pipeline.protocol.errors import ErrorCode
 from pipeline.ring import OverwrittenError, RingReader, RingWriter, SlotRef
 
@@ -179,7 +179,7 @@ def newest_wins(batch: Sequence[Message], now_ns: int) -> tuple[list[Message], l
         route = message.route
         replaced = route.live and route.sequence < newest[route.session]
         expired = route.deadline_ns < now_ns
-        exempt = isinstance(message, Chunk | Close | Failed)
+        exempt = isinstance(message, Chunk | FarEnd | Close | Failed)
         (kept if exempt or not (replaced or expired) else stale).append(message)
     return kept, stale
 

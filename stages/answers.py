@@ -39,11 +39,16 @@ def frame_response(frame: Frame, frame_id: int, born_ns: int, image: bytes, spea
     )
 
 
+def _lookahead_ms(stream: Stream, speaker: Speaker) -> int:
+    """The sound that is in hand when a mouth is painted: what the network wants, and what processing keeps back."""
+    return speaker.manifest.lookahead_ms + stream.delay_ms
+
+
 def frame_meta(stream: Stream, frame: Frame, view: View, speaker: Speaker) -> live.FrameMeta:
     """What a live frame says about itself."""
     return live.FrameMeta(
         chunk=frame.route.sequence,
-        audio_ms=frame.end_sample * _MS_PER_S / SAMPLE_RATE_HZ - speaker.manifest.lookahead_ms,
+        audio_ms=frame.end_sample * _MS_PER_S / SAMPLE_RATE_HZ - _lookahead_ms(stream, speaker),
         server_ms=elapsed_ms(frame.route.born_ns),
         level=round(frame.level, 4),
         base=frame.base,
@@ -61,11 +66,13 @@ def stream_started(stream: Stream, speaker: Speaker) -> live.StreamStarted:
     return live.StreamStarted(
         session=stream.session,
         speaker=speaker.name,
-        lookahead_ms=manifest.lookahead_ms,
+        lookahead_ms=_lookahead_ms(stream, speaker),
         width=manifest.base.width,
         height=manifest.base.height,
         base_frames=manifest.base.count,
         channels=manifest.channels,
+        processing=stream.hearing.processing,
+        voice_activity=stream.hearing.voice_activity,
     )
 
 
@@ -76,12 +83,12 @@ def stream_stopped(stream: Stream) -> live.StreamStopped:
     )
 
 
-def model_switched(speaker: Speaker) -> live.ModelSwitched:
+def model_switched(stream: Stream, speaker: Speaker) -> live.ModelSwitched:
     """The answer to switch_model."""
     manifest = speaker.manifest
     return live.ModelSwitched(
         speaker=speaker.name,
-        lookahead_ms=manifest.lookahead_ms,
+        lookahead_ms=_lookahead_ms(stream, speaker),
         width=manifest.base.width,
         height=manifest.base.height,
         base_frames=manifest.base.count,

@@ -25,7 +25,7 @@ from websockets.http11 import Response
 
 from models.speaker import SpeakerError, list_speakers
 from pipeline.httpserve import StaticFiles, respond
-from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, Frame, Lookup, Message, Prepare, Route, Upload
+from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, FarEnd, Frame, Lookup, Message, Prepare, Route, Upload
 from pipeline.protocol import binary, jsonform, live
 from pipeline.protocol.binary import BinaryType
 from pipeline.protocol.errors import ErrorCode, ProtocolError, encode_failure
@@ -33,9 +33,12 @@ from pipeline.protocol.live import BaseMeta
 from pipeline.protocol.requests import (
     PROTOCOL_VERSION,
     AudioChunk,
+    FarEndChunk,
     FeatureRequest,
+    Hearing,
     ListModels,
     Pace,
+    Processing,
     ReplyForm,
     Request,
     StartStream,
@@ -51,6 +54,7 @@ from stages import answers, doors
 from stages.answers import NS_PER_MS, NS_PER_S
 from stages.client import Client, Pending
 from stages.doors import Allowance
+from stages.hearing import processing
 from stages.observer import Observer
 from stages.speakers import speakers_dir
 from stages.streams import Stream
@@ -213,6 +217,8 @@ class Edge:
         match request:
             case AudioChunk():
                 self._take_chunk(client, request)
+            case FarEndChunk():
+                self._take_far_end(client, request)
             case WindowRequest() | FeatureRequest():
                 self._take_request(client, request)
             case StartStream():
@@ -279,12 +285,20 @@ class Edge:
         if len(self._streams) >= self.limits.sessions:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, f"{self.limits.sessions} sessions run; try again later")
         self._stop_stream(client, tell=False)
-        threshold = self._settings.silence_threshold if request.silence_threshold is None else request.silence_threshold
-        stream = Stream(speaker, request.pace, threshold, request.name)
+        stream = Stream(speaker, request.pace, self._how_to_hear(request), request.name)
         client.stream, client.view = stream, request.view
         stream.viewers.append(client)
         self._streams[stream.session] = stream
         client.queue.put_answer(jsonform.encode(answers.stream_started(stream, self._speakers[stream.speaker])))
+
+    def _how_to_hear(self, request: StartStream) -> Hearing:
+        sound = self._context.config.sound
+        threshold = self._settings.silence_threshold if request.silence_threshold is None else request.silence_threshold
+        wanted = sound.processing if request.processing is None else request.processing
+        if wanted and not processing.is_available():
+            raise ProtocolError(ErrorCode.INVALID_REQUEST, processing.MISSING)
+        steps = tuple(step for step in Processing if step in wanted)
+        return Hearing(threshold, steps, request.voice_activity or sound.voice_activity)
 
     def _stop_stream(self, client: Client, *, tell: bool = True) -> None:
         stream = client.stream
@@ -293,8 +307,7 @@ class Edge:
         client.stream = None
         self._streams.pop(stream.session, None)
         now = time.monotonic_ns()
-        route = Route(stream.session, stream.session, stream.next_chunk, 0, stream.speaker, False, 0, now, now, now)
-        self._context.outlets["chunks"].send_to_all(Close(route))
+        self._context.outlets["chunks"].send_to_all(Close(stream.route(stream.next_chunk, 0, now, now)))
         stopped = jsonform.encode(answers.stream_stopped(stream))
         for viewer in stream.viewers:
             assert isinstance(viewer, Client)
@@ -310,21 +323,20 @@ class Edge:
         patience = _LOSSLESS_PATIENCE if stream.pace is Pace.LOSSLESS else 1
         deadline_ns = now + patience * self._settings.deadline_ms * NS_PER_MS
         number = stream.sent(now, deadline_ns)
-        route = Route(
-            session=stream.session,
-            mark=stream.session,
-            sequence=number,
-            frame_id=chunk.frame_id,
-            speaker=stream.speaker,
-            live=stream.pace is Pace.LIVE,
-            views=stream.views,
-            born_ns=now,
-            deadline_ns=deadline_ns,
-            sent_ns=now,
-        )
-        message = Chunk(route, chunk.samples.tobytes(), stream.silence_threshold)
+        route = stream.route(number, chunk.frame_id, now, deadline_ns)
+        message = Chunk(route, chunk.samples.tobytes(), stream.hearing)
         if not self._context.outlets["chunks"].send(message):
             self._chunk_failed(stream, number, ErrorCode.UNAVAILABLE, "the ingest stage is restarting")
+
+    def _take_far_end(self, client: Client, chunk: FarEndChunk) -> None:
+        """Best effort: without it an echo is left in, and no frame is lost."""
+        stream = client.stream
+        assert stream is not None  # as above
+        if Processing.ECHO not in stream.hearing.processing:
+            raise ProtocolError(ErrorCode.INVALID_REQUEST, 'far-end sound is for streams whose processing has "echo"')
+        now = time.monotonic_ns()
+        route = stream.route(stream.next_chunk, 0, now, now)
+        self._context.outlets["chunks"].send(FarEnd(route, chunk.samples.tobytes()))
 
     def _chunk_failed(self, stream: Stream, chunk: int, code: ErrorCode, message: str) -> None:
         """A live client learns of it from the next frame's count; a lossless one waits for it, so it is told."""
@@ -435,7 +447,7 @@ class Edge:
         if stream.next_speaker != name:
             return  # another was asked for meanwhile
         stream.speaker, stream.next_speaker = name, None
-        self._tell_owner(stream, jsonform.encode(answers.model_switched(self._speakers[name])))
+        self._tell_owner(stream, jsonform.encode(answers.model_switched(stream, self._speakers[name])))
 
     def _not_switched(self, stream: Stream, code: ErrorCode, message: str) -> None:
         stream.next_speaker = None

@@ -16,14 +16,13 @@ from models.engine import Articulation, Pixels
 from models.engine.choose import Choice, open_like
 from models.engine.image import ImageEngine
 from models.listen import FRONT_ENDS
-from models.motion import moved
+from models.motion import moved, towards_rest
 from models.speaker import Speaker
 from pipeline.audio import WINDOW_SAMPLES
 from pipeline.messages import Features
 
 LOADED_OVER_STORED: Final = 9
 """What a network holds in memory over what it holds on disc, in half precision: measured, ONNX Runtime 1.32."""
-REST_FRAMES: Final = 5  # 200 ms from wherever the mouth was to rest
 RESTING_KEPT: Final = 512
 """Mouths at rest of an imported speaker, one for each base frame; 0.3 MB each."""
 
@@ -104,14 +103,12 @@ class LipsFace:
         return self.engine.articulate(_stacked(windows))
 
     def _move(self, window: Features, heard: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """What is shown, from what this stream showed last: with a little inertia where something is heard; in silence
-        a step of 1/REST_FRAMES towards rest, so that no mouth jumps and none takes longer than 200 ms."""
+        """What is shown, from what this stream showed last: with a little inertia where something is heard, on its way
+        to rest in silence."""
         session = window.route.session
         last = self._shown.get(session) if window.route.of_stream else None
         if heard is None:
-            last = self._rest if last is None else last
-            step = np.float32(1 / REST_FRAMES)
-            shown: NDArray[np.float32] = last + np.clip(self._rest - last, -step, step)
+            shown = towards_rest(self._rest if last is None else last, self._rest)
         else:
             shown = moved(last, heard) if last is not None and self._has_lips else heard
         if window.route.of_stream:

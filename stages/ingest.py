@@ -1,7 +1,8 @@
 """Ingest: audio chunks in, 640 ms windows out.
 
-Receives Chunk (live stream), Upload (a request's whole window), Lookup (no audio), Prepare (a speaker). Keeps each
-session's history and level meter, decides what is silence. Sends Window; passes Lookup and Prepare on.
+Receives Chunk and FarEnd (live stream), Upload (a request's whole window), Lookup (no audio), Prepare (a speaker).
+Processes each session's sound as it wishes and decides what is silence (`stages/hearing/`); keeps its history and level
+meter. Sends Window; passes Lookup and Prepare on.
 """
 
 import time
@@ -10,30 +11,45 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, samples_from_float32
+from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, Samples, samples_from_float32
 from pipeline.history import History
 from pipeline.level import FFT_SIZE, LevelMeter, level_of_window
-from pipeline.messages import Chunk, Lookup, Message, Prepare, Upload, Window
+from pipeline.messages import Chunk, FarEnd, Lookup, Message, Prepare, Upload, Window
+from pipeline.protocol.requests import Hearing
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
+from stages.hearing import voice
+from stages.hearing.processing import Processor
 
-SILENT_CHUNKS: Final = 5  # 200 ms below the threshold before it counts as silence: a plosive's closure is shorter
 IDLE_S: Final = 120.0  # a session unheard of for so long is forgotten, should its Close have been lost
 
 
 class _Session:
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, hearing: Hearing) -> None:
         self.history = history
-        self.meter = LevelMeter()
-        self.quiet_chunks = 0
         self.heard = time.monotonic()
+        self._meter = LevelMeter()
+        self._gate = voice.gate_of(hearing)
+        self._processor = Processor(hearing.processing) if hearing.processing else None
+        self._newest: Samples | None = None
 
     def hear(self, chunk: Chunk) -> tuple[float, bool]:
         """(level, silent) after this chunk."""
         self.heard = time.monotonic()
-        self.history.add(chunk.route.sequence, samples_from_float32(chunk.samples))
-        level = self.meter(self.history.window()[-FFT_SIZE:])
-        self.quiet_chunks = self.quiet_chunks + 1 if level < chunk.silence_threshold else 0
-        return level, self.quiet_chunks >= SILENT_CHUNKS
+        samples = samples_from_float32(chunk.samples)
+        if self._processor is not None:
+            samples = self._processor(samples)
+        self.history.add(chunk.route.sequence, samples)
+        self._newest = samples
+        level = self._meter(self.history.window()[-FFT_SIZE:])
+        return level, self._gate.is_silent(samples, level)
+
+    def hear_far_end(self, chunk: FarEnd) -> None:
+        if self._processor is not None:
+            self._processor.hear_far_end(samples_from_float32(chunk.samples))
+
+    def look_ahead(self) -> None:
+        if self._newest is not None:
+            self._gate.look_ahead(self._newest)
 
 
 class Ingest(Stage):
@@ -44,12 +60,16 @@ class Ingest(Stage):
 
     def warm_up(self) -> str:
         level_of_window(np.zeros(WINDOW_SAMPLES, np.float32))
+        voice.Detector().warm_up()
         return "sessions kept in shared memory"
 
     def work(self, batch: list[Message]) -> None:
         (message,) = batch
         if isinstance(message, Chunk):
             self._take_chunk(message)
+        elif isinstance(message, FarEnd):
+            if session := self._sessions.get(message.route.session):  # it has none before its first chunk
+                session.hear_far_end(message)
         elif isinstance(message, Upload):
             self._take_window(message)
         elif isinstance(message, Lookup | Prepare):
@@ -59,12 +79,17 @@ class Ingest(Stage):
         session = self._sessions.get(chunk.route.session)
         if session is None:
             self._forget_idle()
-            session = _Session(History(self._history_path(chunk.route.session)))
+            session = _Session(History(self._history_path(chunk.route.session)), chunk.hearing)
             self._sessions[chunk.route.session] = session
         level, silent = session.hear(chunk)
         slot = self._windows.write(session.history.window().data)
         end_sample = (chunk.route.sequence + 1) * CHUNK_SAMPLES
         self._context.send("windows", Window(sent_now(chunk.route), slot, end_sample, level, silent))
+
+    def look_ahead(self, batch: list[Message]) -> None:
+        for message in batch:
+            if isinstance(message, Chunk):
+                self._sessions[message.route.session].look_ahead()
 
     def _take_window(self, upload: Upload) -> None:
         raw = self._context.read(upload.slot)

@@ -4,8 +4,9 @@ import uuid
 from collections import OrderedDict
 from typing import Final, Protocol
 
-from pipeline.messages import VIEW_FULL, VIEW_PATCH
-from pipeline.protocol.requests import Pace, View
+from pipeline.messages import VIEW_FULL, VIEW_PATCH, Route
+from pipeline.protocol.requests import Hearing, Pace, View
+from stages.hearing.processing import delay_ms
 
 VIEW_BITS: Final = {View.FULL: VIEW_FULL, View.PATCH: VIEW_PATCH}
 
@@ -19,11 +20,12 @@ class Viewer(Protocol):
 class Stream:
     """One live stream, from start_stream to stop_stream or the connection's end."""
 
-    def __init__(self, speaker: str, pace: Pace, silence_threshold: float, name: str | None) -> None:
+    def __init__(self, speaker: str, pace: Pace, hearing: Hearing, name: str | None) -> None:
         self.session = uuid.uuid4().hex
         self.speaker = speaker
         self.pace = pace
-        self.silence_threshold = silence_threshold
+        self.hearing = hearing
+        self.delay_ms = delay_ms(hearing.processing)
         self.name = name or self.session
         self.viewers: list[Viewer] = []
         self.next_speaker: str | None = None
@@ -40,6 +42,21 @@ class Stream:
         for viewer in self.viewers:
             views |= VIEW_BITS[viewer.view]
         return views or VIEW_FULL
+
+    def route(self, sequence: int, frame_id: int, born_ns: int, deadline_ns: int) -> Route:
+        """Of one of its windows, as it leaves the edge."""
+        return Route(
+            session=self.session,
+            mark=self.session,
+            sequence=sequence,
+            frame_id=frame_id,
+            speaker=self.speaker,
+            live=self.pace is Pace.LIVE,
+            views=self.views,
+            born_ns=born_ns,
+            deadline_ns=deadline_ns,
+            sent_ns=born_ns,
+        )
 
     @property
     def waiting(self) -> int:

@@ -50,6 +50,8 @@ def recorded() -> list[Message]:
             "view": "patch",
             "silence_threshold": 0.01,
             "name": "n",
+            "processing": ["echo"],
+            "voice_activity": "level",
         },
         {"action": "stop_stream"},
         {"action": "watch", "version": 1, "name": "n", "view": "full"},
@@ -61,6 +63,7 @@ def recorded() -> list[Message]:
         *(json.dumps(question) for question in questions),
         binary.encode(BinaryType.AUDIO_REQUEST, 3, window),
         binary.encode(BinaryType.AUDIO_CHUNK, 3, chunk),
+        binary.encode(BinaryType.FAR_END, 3, chunk),
     ]
 
 

@@ -18,6 +18,7 @@ from pipeline import channels, messages
 from pipeline.channels import Inlet, Outlet
 from pipeline.config import Config, ProcessConfig, RingConfig, SocketConfig
 from pipeline.instance import Instance
+from pipeline.protocol.requests import Hearing
 
 HIGH_WATER_MARK = 8
 REPLICAS = 3
@@ -42,7 +43,7 @@ def config(replicas: int = 1) -> Config:
 
 def chunk(session: str, sequence: int = 0, size: int = 16) -> messages.Chunk:
     route = messages.Route(session, session, sequence, 0, "default", True, messages.VIEW_FULL, 0, 0, 0)
-    return messages.Chunk(route, bytes(size), 0.01)
+    return messages.Chunk(route, bytes(size), Hearing(0.01))
 
 
 def eventually(attempt: Callable[[], T]) -> T:

@@ -40,14 +40,18 @@ def hex_example(name: str) -> bytes:
 class TestTheDocumentsExamples:
     @pytest.mark.parametrize(
         ("name", "size", "kind"),
-        [("audio_request", 61_440, BinaryType.AUDIO_REQUEST), ("audio_chunk", 1_920, BinaryType.AUDIO_CHUNK)],
+        [
+            ("audio_request", 61_440, BinaryType.AUDIO_REQUEST),
+            ("audio_chunk", 1_920, BinaryType.AUDIO_CHUNK),
+            ("far_end", 1_920, BinaryType.FAR_END),
+        ],
     )
     def test_silence_with_its_zeros_filled_in(self, name: str, size: int, kind: BinaryType) -> None:
         message = hex_example(f"{name} header") + bytes(size) + hex_example(f"{name} crc")
         decoded = binary.decode(message)
         assert (decoded.type, decoded.frame_id) == (kind, 3)
         request = live.decode_binary(decoded, streaming=True)
-        assert not getattr(request, "samples").any()  # noqa: B009 - both kinds have samples
+        assert not getattr(request, "samples").any()  # noqa: B009 - all three kinds have samples
 
     def test_frame_response(self) -> None:
         kind, frame_id, payload = binary.decode(hex_example("frame_response"))

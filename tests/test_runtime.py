@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.messages import Chunk, Close, Lookup, Message, Route
+from pipeline.protocol.requests import Hearing
 from pipeline.runtime import newest_wins
 
 NOW = 1_000
@@ -33,7 +34,7 @@ def test_a_close_is_heard_however_late() -> None:
 
 
 def test_no_audio_is_lost_to_a_hiccup() -> None:
-    late = [Chunk(Route("a", "a", n, 0, "default", True, 1, 0, NOW - 1, 0), b"", 0.01) for n in range(3)]
+    late = [Chunk(Route("a", "a", n, 0, "default", True, 1, 0, NOW - 1, 0), b"", Hearing(0.01)) for n in range(3)]
     assert newest_wins(late, NOW) == (late, [])
 
 

@@ -1,7 +1,7 @@
 """The edge's book-keeping: what is counted as dropped, and who still waits."""
 
 from pipeline.messages import VIEW_FULL, VIEW_PATCH
-from pipeline.protocol.requests import Pace, View
+from pipeline.protocol.requests import Hearing, Pace, View
 from stages.streams import Stream
 
 
@@ -11,7 +11,7 @@ class Watcher:
 
 
 def stream(pace: Pace) -> Stream:
-    return Stream("default", pace, 0.01, None)
+    return Stream("default", pace, Hearing(0.01), None)
 
 
 def test_in_a_live_stream_a_frame_settles_all_older_chunks() -> None:

@@ -34,6 +34,7 @@ class BinaryType(IntEnum):
     LIVE_FRAME = 0x04
     MOUTH_PATCH = 0x05
     BASE_FRAME = 0x06
+    FAR_END = 0x08
 
 
 class BinaryMessage(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from pipeline.audio import InvalidSamplesError, samples_from_float32, samples_from_int16
+from pipeline.audio import InvalidSamplesError, Samples, samples_from_float32, samples_from_int16
 from pipeline.protocol.binary import BinaryMessage, BinaryType
 from pipeline.protocol.errors import ErrorCode, ProtocolError
 from pipeline.protocol.requests import (
@@ -17,7 +17,10 @@ from pipeline.protocol.requests import (
     CHUNK_BYTES_INT16,
     WINDOW_BYTES_FLOAT32,
     AudioChunk,
+    FarEndChunk,
+    Processing,
     ReplyForm,
+    VoiceActivity,
     WindowRequest,
 )
 
@@ -76,6 +79,8 @@ class StreamStarted(msgspec.Struct, kw_only=True):
     sample_rate: int = 24_000
     chunk_samples: int = 960
     channels: tuple[str, ...] = ()
+    processing: tuple[Processing, ...] = ()
+    voice_activity: VoiceActivity = VoiceActivity.LEVEL
 
 
 class StreamStopped(msgspec.Struct, kw_only=True):
@@ -142,7 +147,7 @@ class Stats(msgspec.Struct, kw_only=True):
     success: bool = True
 
 
-def decode_binary(message: BinaryMessage, *, streaming: bool) -> WindowRequest | AudioChunk:
+def decode_binary(message: BinaryMessage, *, streaming: bool) -> WindowRequest | AudioChunk | FarEndChunk:
     """Read a client's binary message.
 
     Raises:
@@ -155,20 +160,25 @@ def decode_binary(message: BinaryMessage, *, streaming: bool) -> WindowRequest |
             if len(payload) != WINDOW_BYTES_FLOAT32:
                 raise _length_error(len(payload), f"{WINDOW_BYTES_FLOAT32} (15,360 float32 samples)", frame_id)
             return WindowRequest(frame_id, samples_from_float32(payload), ReplyForm.BINARY)
-        if kind is BinaryType.AUDIO_CHUNK:
+        if kind in (BinaryType.AUDIO_CHUNK, BinaryType.FAR_END):
             if not streaming:
                 raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before audio chunks", frame_id)
-            if len(payload) == CHUNK_BYTES_INT16:
-                return AudioChunk(frame_id, samples_from_int16(payload))
-            if len(payload) == CHUNK_BYTES_FLOAT32:
-                return AudioChunk(frame_id, samples_from_float32(payload))
-            lengths = f"{CHUNK_BYTES_INT16} (960 int16 samples) and {CHUNK_BYTES_FLOAT32} (960 float32 samples)"
-            raise _length_error(len(payload), lengths, frame_id)
+            samples = _chunk_samples(payload, frame_id)
+            return AudioChunk(frame_id, samples) if kind is BinaryType.AUDIO_CHUNK else FarEndChunk(samples)
     except InvalidSamplesError as error:
         raise ProtocolError(ErrorCode.INVALID_SAMPLES, str(error), frame_id) from None
     raise ProtocolError(
-        ErrorCode.INVALID_TYPE, f"type 0x{kind:02x} is the server's; clients send 0x01 and 0x03", frame_id
+        ErrorCode.INVALID_TYPE, f"type 0x{kind:02x} is the server's; clients send 0x01, 0x03 and 0x08", frame_id
     )
+
+
+def _chunk_samples(payload: memoryview, frame_id: int) -> Samples:
+    if len(payload) == CHUNK_BYTES_INT16:
+        return samples_from_int16(payload)
+    if len(payload) == CHUNK_BYTES_FLOAT32:
+        return samples_from_float32(payload)
+    lengths = f"{CHUNK_BYTES_INT16} (960 int16 samples) and {CHUNK_BYTES_FLOAT32} (960 float32 samples)"
+    raise _length_error(len(payload), lengths, frame_id)
 
 
 def _length_error(length: int, accepted: str, frame_id: int) -> ProtocolError:

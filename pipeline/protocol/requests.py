@@ -52,6 +52,12 @@ class AudioChunk(msgspec.Struct, frozen=True):
     samples: Samples  # (960,)
 
 
+class FarEndChunk(msgspec.Struct, frozen=True):
+    """The next 40 ms of what the listener's own loudspeaker plays: the echo that its microphone will hear."""
+
+    samples: Samples  # (960,)
+
+
 class Pace(StrEnum):
     """What happens to a window that is still waiting when a newer one comes."""
 
@@ -66,6 +72,30 @@ class View(StrEnum):
     PATCH = "patch"  # the mouth only; base frames are sent once each and cached by the client
 
 
+class Processing(StrEnum):
+    """What can be done to a stream's sound before the network hears it, in the order in which it is done."""
+
+    HIGH_PASS = "high_pass"  # noqa: S105 - a filter; takes away rumble and direct current
+    ECHO = "echo"  # takes away what the far end says: sounds that the client sends as such
+    NOISE = "noise"  # takes away steady noise
+    GAIN = "gain"  # brings quiet people to the level of others
+
+
+class VoiceActivity(StrEnum):
+    """How silence is told from a voice."""
+
+    NEURAL = "neural"  # by a network that knows voices; what is below the threshold is silence all the same
+    LEVEL = "level"  # by the threshold alone, as the original does
+
+
+class Hearing(msgspec.Struct, frozen=True, array_like=True):
+    """How one session's sound is listened to."""
+
+    silence_threshold: float
+    processing: tuple[Processing, ...] = ()
+    voice_activity: VoiceActivity = VoiceActivity.NEURAL
+
+
 class StartStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="start_stream"):
     """Opens the live stream on this connection."""
 
@@ -75,6 +105,8 @@ class StartStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     view: View = View.FULL
     silence_threshold: Level | None = None
     name: SessionName | None = None
+    processing: tuple[Processing, ...] | None = None
+    voice_activity: VoiceActivity | None = None
 
 
 class StopStream(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="stop_stream"):
@@ -106,4 +138,4 @@ class SubscribeStats(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 
 
 Control = StartStream | StopStream | WatchSession | SwitchModel | ListModels | SubscribeStats
-Request = WindowRequest | FeatureRequest | AudioChunk | Control
+Request = WindowRequest | FeatureRequest | AudioChunk | FarEndChunk | Control
