@@ -6,6 +6,7 @@ import os
 import ssl
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -36,8 +37,14 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def address(self) -> str:
         """As a browser is told it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.certificate else 'http'}://{host}:{self.port}"
+        return f"{'https' if self.certificate else 'http'}://{_in_url(self.host)}:{self.port}"
+
+    @property
+    def websocket(self) -> str:
+        """The WebSocket, for a client on this machine; the token is in it."""
+        host = _in_url(_WILDCARDS.get(self.host, self.host))
+        token = f"?token={quote(self.token, safe='')}" if self.token else ""
+        return f"{'wss' if self.certificate else 'ws'}://{host}:{self.port}/ws{token}"
 
     def tls(self) -> ssl.SSLContext | None:
         """The server's side; None where it speaks plainly.
@@ -54,6 +61,15 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
             raise AccessError(f"--certificate {self.certificate}, --key {self.key}: {error}") from None
         return context
 
+    def client_tls(self) -> ssl.SSLContext | None:
+        """The side of a client on this machine, which knows whom it asks; None where the server speaks plainly."""
+        if self.certificate is None:
+            return None
+        own = ssl.create_default_context()
+        own.check_hostname = False  # it is asked under another name than it was made for
+        own.verify_mode = ssl.CERT_NONE
+        return own
+
     def ask(self, path: str, timeout_s: float) -> http.client.HTTPResponse:
         """A GET from this machine, whatever the certificate says of it.
 
@@ -64,15 +80,16 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         if self.certificate is None:
             connection = http.client.HTTPConnection(host, self.port, timeout=timeout_s)
         else:
-            own = ssl.create_default_context()
-            own.check_hostname = False  # it is asked under another name than it was made for
-            own.verify_mode = ssl.CERT_NONE
-            connection = http.client.HTTPSConnection(host, self.port, timeout=timeout_s, context=own)
+            connection = http.client.HTTPSConnection(host, self.port, timeout=timeout_s, context=self.client_tls())
         try:
             connection.request("GET", path)
             return connection.getresponse()
         finally:
             connection.close()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def is_loopback(host: str) -> bool:

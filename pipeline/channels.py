@@ -68,7 +68,8 @@ class Inlet:
         self.pull = context.socket(zmq.PULL)
         self.pull.rcvhwm = config.socket[socket].high_water_mark
         self.pull.linger = 0
-        self.pull.bind(instance.endpoint(socket, replica))
+        self.endpoint = instance.endpoint(socket, replica)
+        self.pull.bind(self.endpoint)
 
     def receive_all(self, timeout_ms: int) -> list[Message]:
         """Everything that has arrived, waiting at most `timeout_ms` for the first."""

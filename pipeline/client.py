@@ -10,6 +10,7 @@ One window, one frame, without a stream's bookkeeping: `await face.request(windo
 import asyncio
 import base64
 import binascii
+import ssl
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -96,6 +97,7 @@ class LipSync:
         name: under which others can watch the session.
         processing: what is done to the sound first; None leaves it to the server.
         voice_activity: how silence is told from a voice; None leaves it to the server.
+        tls: for wss://, other than Python's default.
 
     Attributes:
         started: what the server said of the stream: lookahead, size, channels.
@@ -116,8 +118,10 @@ class LipSync:
         name: str | None = None,
         processing: Sequence[Processing] | None = None,
         voice_activity: VoiceActivity | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._url = url
+        self._tls = tls
         self._speaker = speaker
         self._start = {
             "action": "start_stream",
@@ -145,7 +149,7 @@ class LipSync:
 
     async def __aenter__(self) -> Self:
         try:
-            self._socket = await connect(self._url, max_size=None, compression=None)
+            self._socket = await connect(self._url, max_size=None, compression=None, ssl=self._tls)
         except (OSError, WebSocketException, TimeoutError) as error:
             raise ServerGoneError(f"{self._url}: {error}") from error
         self._reader = asyncio.create_task(self._read(self._socket))

@@ -5,7 +5,7 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -87,8 +87,9 @@ class ProcessConfig(_Table, frozen=True, kw_only=True):
     """One line of the machine: a module that receives, works and sends."""
 
     module: Module
-    receives: Name
-    sends: tuple[Name, ...]
+    start: bool = True  # False: only where the command line asks for it
+    receives: Name | None = None  # None: a source, which no stage sends to
+    sends: tuple[Name, ...] = ()
     replicas: Positive = 1
     threads: Positive = 1
     cpus: tuple[int, ...] = ()  # cores it is bound to; empty: any
@@ -123,6 +124,11 @@ class Config(_Table, frozen=True, kw_only=True):
     process: dict[Name, ProcessConfig]
     socket: dict[Name, SocketConfig]
     ring: dict[Name, RingConfig]
+
+    def started(self) -> Self:
+        """Without the processes that are not to be started."""
+        running = {name: process for name, process in self.process.items() if process.start}
+        return msgspec.structs.replace(self, process=running)
 
     def receiver_of(self, socket: str) -> tuple[str, ProcessConfig]:
         """The process that binds `socket`."""
@@ -233,8 +239,10 @@ def _dangling_names(config: Config) -> list[str]:
             f"process.{name}.{key}: socket '{socket}' is not defined"
             for key, sockets in (("receives", (process.receives,)), ("sends", process.sends))
             for socket in sockets
-            if socket not in config.socket
+            if socket is not None and socket not in config.socket
         ]
+        if process.receives is None:
+            continue
         if process.receives in receivers:
             other = receivers[process.receives]
             problems.append(f"process.{name}.receives: '{process.receives}' is already bound by {other}")

@@ -8,16 +8,19 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import structlog
 from setproctitle import setproctitle
 
 from pipeline.access import TOKEN_VARIABLE, Access, AccessError, checked, read_token
-from pipeline.config import Config, ConfigError, default_config_path, load_config
+from pipeline.config import CONFIG_NAME, Config, ConfigError, default_config_path, load_config
 from pipeline.instance import InstanceConfig, InstanceLock, remove_dead_instances
 from pipeline.logs import configure_logs
 from pipeline.supervisor import StartError, Supervisor
+
+_MIC: Final = "mic"  # the process that --mic starts
 
 log = structlog.get_logger()
 
@@ -26,6 +29,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.run", description="Run lipwire.")
     parser.add_argument(
         "--config", type=Path, help="default: supervisor.toml here, else the one that ships with lipwire"
+    )
+    parser.add_argument(
+        "--mic",
+        nargs="?",
+        const="",
+        metavar="DEVICE",
+        help="speak by a microphone of this machine: its index or name (python -m stages.mic --list)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
@@ -82,13 +92,27 @@ def _with_speaker(config: Config, speaker: str | None) -> Config:
     return msgspec.structs.replace(config, pipeline=msgspec.structs.replace(config.pipeline, speaker=speaker))
 
 
+def _with_mic(config: Config, device: str | None) -> Config:
+    """Raises ConfigError where the configuration has no such process."""
+    if device is None:
+        return config
+    if _MIC not in config.process:
+        raise ConfigError(
+            f"--mic: the configuration has no [process.{_MIC}]; take it over from lipwire's {CONFIG_NAME}"
+        )
+    mic = config.process[_MIC]
+    mic = msgspec.structs.replace(mic, start=True, options=mic.options | ({"device": device} if device else {}))
+    return msgspec.structs.replace(config, process=config.process | {_MIC: mic})
+
+
 def main() -> None:
     """Entry point of `lipwire` and of `python -m pipeline.run`."""
     arguments = _arguments()
     setproctitle("lipwire supervisor")
     configure_logs("supervisor")
     try:
-        config = _with_speaker(load_config(arguments.config or default_config_path()), arguments.speaker)
+        config = load_config(arguments.config or default_config_path())
+        config = _with_mic(_with_speaker(config, arguments.speaker), arguments.mic).started()
         access = _access(arguments)
         remove_dead_instances()
         lock = InstanceLock()

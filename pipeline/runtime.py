@@ -66,7 +66,7 @@ class StageContext:
         self.config = told.config
         self.zmq = zmq.Context()
         own = self.config.process[process]
-        self.inlet = Inlet(self.zmq, instance, self.config, own.receives, replica)
+        self._inlet = Inlet(self.zmq, instance, self.config, own.receives, replica) if own.receives else None
         self.outlets = {socket: Outlet(self.zmq, instance, self.config, socket) for socket in own.sends}
         self.probes = ProbeOutlet(self.zmq, instance, process)
         self._control = ControlOutlet(self.zmq, instance)
@@ -79,6 +79,12 @@ class StageContext:
         self._beat_every_ns = self.config.pipeline.heartbeat_ms * _NS_PER_MS  # and publishes its probes
         self._next_beat_ns = 0
         self._left_ns = 0
+
+    @property
+    def inlet(self) -> Inlet:
+        """What other stages send here; a source has none."""
+        assert self._inlet is not None, f"process.{self.process} receives nothing"
+        return self._inlet
 
     def writer(self, ring: str) -> RingWriter:
         """Take over this replica's ring `ring`."""
@@ -117,9 +123,8 @@ class StageContext:
 
     def come_again(self, messages: Iterable[Message]) -> None:
         """Let these arrive once more, after what waits already; to be called from any thread."""
-        own = self.config.process[self.process]
         with self.zmq.socket(zmq.PUSH) as push:
-            push.connect(self.instance.endpoint(own.receives, self.replica))
+            push.connect(self.inlet.endpoint)
             for message in messages:
                 push.send(encode(message))
 
@@ -280,10 +285,11 @@ def _work(context: StageContext, stage: Stage, windows: list[Message]) -> None:
             _work(context, stage, [window])
 
 
-def _die_with_parent(supervisor_pid: int) -> None:
+def die_with_parent(parent_pid: int) -> None:
+    """The kernel kills this process when its parent ends, however that ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor_pid:  # it died before the kernel was told
-        sys.exit("the supervisor is gone")
+    if os.getppid() != parent_pid:  # it died before the kernel was told
+        sys.exit("the parent is gone")
 
 
 def stage_arguments() -> tuple[Instance, int, frozenset[str]]:
@@ -307,7 +313,7 @@ class stage_process(contextlib.AbstractContextManager[StageContext]):  # noqa: N
         title = self._process if replica == 0 else f"{self._process} {replica}"
         setproctitle(f"lipwire {title}")
         configure_logs(title)
-        _die_with_parent(instance.read_config().supervisor_pid)
+        die_with_parent(instance.read_config().supervisor_pid)
         self._context = StageContext(self._process, instance, replica, aside)
         own = self._context.config.process[self._process]
         if own.cpus:

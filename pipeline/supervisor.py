@@ -173,9 +173,12 @@ class Supervisor:
             return False
 
     def _stop_all(self) -> None:
-        """In the order of the audio's path: the edge drains while those behind it still work."""
+        """In the order of the audio's path, sources first: the edge drains while those behind it still work."""
         children = list(self._children.values())
-        for number, child in enumerate(children):
+        sources = [child for child in children if child.config.receives is None]
+        for child in sources:
+            child.stop(_KILL_AFTER_S)
+        for number, child in enumerate(child for child in children if child not in sources):
             child.stop(self._config.pipeline.drain_s + 1 if number == 0 else _KILL_AFTER_S)
         self._forkserver.stop()
         self._hub.term()

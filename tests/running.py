@@ -90,11 +90,11 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
 
 
 @contextlib.contextmanager
-def running(log: Path, *arguments: str) -> Iterator[Pipeline]:
+def running(log: Path, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[Pipeline]:
     """Start, wait for the ready line, stop; the log of all stages goes to `log`."""
     command = [sys.executable, "-m", "pipeline.run", "--port", "0", *arguments]
     with log.open("w") as stderr:
-        popen = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        popen = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
         try:
             assert popen.stdout is not None
             line = popen.stdout.readline()
