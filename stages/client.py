@@ -23,6 +23,8 @@ class Client:
         self.view = View.FULL
         self.stream: Stream | None = None
         self.watching: Stream | None = None
+        self.wants_sound = False
+        """Of the stream that it watches."""
         self.wants_stats = False
         self.next_request = 0
         self.closing = False

@@ -24,10 +24,11 @@ from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
 from models.speaker import SpeakerError, list_speakers
+from pipeline.audio import int16_from_samples
 from pipeline.httpserve import StaticFiles, respond
 from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, FarEnd, Frame, Lookup, Message, Prepare, Route, Upload
 from pipeline.protocol import binary, jsonform, live
-from pipeline.protocol.binary import BinaryType
+from pipeline.protocol.binary import MAX_FRAME_ID, BinaryType
 from pipeline.protocol.errors import ErrorCode, ProtocolError, encode_failure
 from pipeline.protocol.live import BaseMeta
 from pipeline.protocol.requests import (
@@ -314,7 +315,7 @@ class Edge:
             if tell or viewer is not client:
                 viewer.queue.put_answer(stopped)
             if viewer.watching is stream:
-                viewer.watching = None
+                viewer.watching, viewer.wants_sound = None, False
 
     def _take_chunk(self, client: Client, chunk: AudioChunk) -> None:
         stream = client.stream
@@ -324,9 +325,19 @@ class Edge:
         deadline_ns = now + patience * self._settings.deadline_ms * NS_PER_MS
         number = stream.sent(now, deadline_ns)
         route = stream.route(number, chunk.frame_id, now, deadline_ns)
+        self._pass_sound(stream, number, chunk)
         message = Chunk(route, chunk.samples.tobytes(), stream.hearing)
         if not self._context.outlets["chunks"].send(message):
             self._chunk_failed(stream, number, ErrorCode.UNAVAILABLE, "the ingest stage is restarting")
+
+    @staticmethod
+    def _pass_sound(stream: Stream, number: int, chunk: AudioChunk) -> None:
+        """To those who watch and want it. As an answer: a recording has no holes, and who cannot follow is cut off."""
+        listeners = [viewer for viewer in stream.viewers if isinstance(viewer, Client) and viewer.wants_sound]
+        if listeners:
+            message = binary.encode(BinaryType.SOUND, number & MAX_FRAME_ID, int16_from_samples(chunk.samples))
+            for listener in listeners:
+                listener.queue.put_answer(message)
 
     def _take_far_end(self, client: Client, chunk: FarEndChunk) -> None:
         """Best effort: without it an echo is left in, and no frame is lost."""
@@ -381,7 +392,7 @@ class Edge:
                 ErrorCode.UNKNOWN_SESSION, f"no session is named {request.name[:64]!r} now; try again later"
             )
         self._unwatch(client)
-        client.view, client.watching = request.view, stream
+        client.view, client.watching, client.wants_sound = request.view, stream, request.sound
         if client not in stream.viewers:
             stream.viewers.append(client)
         client.queue.put_answer(jsonform.encode(answers.stream_started(stream, self._speakers[stream.speaker])))
@@ -389,7 +400,7 @@ class Edge:
     def _unwatch(self, client: Client) -> None:
         if client.watching is not None and client in client.watching.viewers:
             client.watching.viewers.remove(client)
-        client.watching = None
+        client.watching, client.wants_sound = None, False
 
     def _leave(self, client: Client) -> None:
         self._unwatch(client)

@@ -53,6 +53,10 @@ class TestTheDocumentsExamples:
         request = live.decode_binary(decoded, streaming=True)
         assert not getattr(request, "samples").any()  # noqa: B009 - all three kinds have samples
 
+    def test_the_sound_of_a_watched_session(self) -> None:
+        message = binary.decode(hex_example("sound header") + bytes(1_920) + hex_example("sound crc"))
+        assert (message.type, message.frame_id) == (BinaryType.SOUND, 3)
+
     def test_frame_response(self) -> None:
         kind, frame_id, payload = binary.decode(hex_example("frame_response"))
         assert (kind, frame_id, bytes(payload)) == (BinaryType.FRAME_RESPONSE, 9, TINY_JPEG)

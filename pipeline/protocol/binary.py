@@ -34,6 +34,7 @@ class BinaryType(IntEnum):
     LIVE_FRAME = 0x04
     MOUTH_PATCH = 0x05
     BASE_FRAME = 0x06
+    SOUND = 0x07
     FAR_END = 0x08
 
 

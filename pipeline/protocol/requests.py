@@ -119,6 +119,7 @@ class WatchSession(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_
     version: int
     name: SessionName
     view: View = View.FULL
+    sound: bool = False
 
 
 class SwitchModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="action", tag="switch_model"):

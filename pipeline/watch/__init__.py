@@ -1,0 +1,1 @@
+"""Watching a session outside the browser: into a movie, a virtual camera, or another program."""
