@@ -15,6 +15,8 @@ from models.splice import BandedFrame
 
 JPEG_QUALITY: Final = 85
 """Of the frames that leave: 20 to 30 KB for 512 x 512; artefacts are not visible at 25 fps."""
+TUNED_QUALITY: Final = 60
+"""Of patches, where the machine has too much to do: half the bytes."""
 _CHANNELS: Final = 3
 _KEPT_FRAMES: Final = 512
 """Of one speaker, with their bands: 0.3 MB each at 512 x 512; a loop of 20 s stays whole."""
@@ -123,7 +125,7 @@ class Composer:
         return frame.with_band(band)
 
     @staticmethod
-    def encoded_patch(mixed: Pixels) -> bytes:
+    def encoded_patch(mixed: Pixels, quality: int = JPEG_QUALITY) -> bytes:
         """The JPEG of the box alone, [h, w, 3] RGB."""
-        patch: bytes = simplejpeg.encode_jpeg(mixed, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
+        patch: bytes = simplejpeg.encode_jpeg(mixed, quality=quality, colorspace="RGB", colorsubsampling="420")
         return patch

@@ -71,7 +71,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         return own
 
     def ask(self, path: str, timeout_s: float) -> http.client.HTTPResponse:
-        """A GET from this machine, whatever the certificate says of it.
+        """A GET from this machine, with the token, whatever the certificate says of it.
 
         Raises:
             OSError, http.client.HTTPException: nobody answers.
@@ -82,7 +82,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         else:
             connection = http.client.HTTPSConnection(host, self.port, timeout=timeout_s, context=self.client_tls())
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"} if self.token else {})
             return connection.getresponse()
         finally:
             connection.close()

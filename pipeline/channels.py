@@ -157,6 +157,12 @@ class StatusOutlet:
         self._pub.send_multipart([b"status", messages.encode(status)], zmq.NOBLOCK)
 
 
+def notices_in(raw: bytes) -> list[Probe | Status]:
+    """What one published message tells. Raises as messages.decode_notice."""
+    notice = messages.decode_notice(raw)
+    return list(notice.probes) if isinstance(notice, Probes) else [notice]
+
+
 class NoticeInlet:
     """SUB: probes, or the supervisor's status."""
 
@@ -167,12 +173,15 @@ class NoticeInlet:
         self.sub.subscribe(b"")
         self.sub.connect(instance.endpoint(socket))
 
-    def take(self) -> list[Probe | Status]:
-        received: list[Probe | Status] = []
+    def take_raw(self) -> list[bytes]:
+        """As they were published."""
+        received: list[bytes] = []
         while True:
             try:
                 _, raw = self.sub.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return received
-            notice = messages.decode_notice(raw)
-            received.extend(notice.probes if isinstance(notice, Probes) else [notice])
+            received.append(raw)
+
+    def take(self) -> list[Probe | Status]:
+        return [notice for raw in self.take_raw() for notice in notices_in(raw)]

@@ -61,6 +61,7 @@ class Child:
         self._heard = 0.0
         self._start_at = 0.0
         self._process: Forked | None = None
+        self._watch: psutil.Process | None = None
 
     @property
     def pid(self) -> int:
@@ -163,12 +164,19 @@ class Child:
             vitals=self.vitals,
         )
 
+    def _watched(self, pid: int) -> psutil.Process:
+        """The same object as long as it is the same process: its processor time is told since the last look."""
+        if self._watch is None or self._watch.pid != pid:
+            self._watch = psutil.Process(pid)
+            self._watch.cpu_percent()
+        return self._watch
+
     def check(self, gpus: Gpus) -> None:
         """Look at its memory, descriptors and threads; what has outgrown its bound is asked to end, and comes back."""
         if self.state is not State.READY or self._process is None:
             return
         try:
-            process = psutil.Process(self._process.pid)
+            process = self._watched(self._process.pid)
             with process.oneshot():
                 rss_mb = process.memory_info().rss / _MB
                 self.vitals = Vitals(
@@ -176,6 +184,7 @@ class Child:
                     descriptors=process.num_fds(),
                     threads=process.num_threads(),
                     gpu_mb=gpus.memory_mb(process.pid),
+                    cpu_percent=round(process.cpu_percent(), 1),
                 )
         except psutil.Error:
             return  # it has just ended; the supervisor sees that for itself

@@ -66,6 +66,15 @@ class SoundConfig(_Table, frozen=True, kw_only=True):
     voice_activity: VoiceActivity = VoiceActivity.NEURAL
 
 
+class TuningConfig(_Table, frozen=True, kw_only=True):
+    """When less is asked of a machine that cannot hold the pace; stages/tuning.py."""
+
+    enabled: bool = True
+    budget_ms: Positive = 40
+    step_s: Positive = 3
+    recover_s: Positive = 10
+
+
 class DoorsConfig(_Table, frozen=True, kw_only=True):
     """Whose pages may talk to the server, beside those that it serves itself."""
 
@@ -120,6 +129,7 @@ class Config(_Table, frozen=True, kw_only=True):
     pipeline: PipelineConfig = PipelineConfig()
     limits: LimitsConfig = LimitsConfig()
     sound: SoundConfig = SoundConfig()
+    tuning: TuningConfig = TuningConfig()
     doors: DoorsConfig = DoorsConfig()
     process: dict[Name, ProcessConfig]
     socket: dict[Name, SocketConfig]

@@ -18,7 +18,7 @@ from pipeline.audio import CHUNK_SAMPLES, HISTORY_CHUNKS, WINDOW_CHUNKS, Samples
 _HEADER_BYTES: Final = 64
 _NEXT: Final = struct.Struct("<Q")
 _SLOTS: Final = HISTORY_CHUNKS + WINDOW_CHUNKS
-_SIZE: Final = _HEADER_BYTES + _SLOTS * CHUNK_SAMPLES * 4
+SIZE_BYTES: Final = _HEADER_BYTES + _SLOTS * CHUNK_SAMPLES * 4
 
 
 class History:
@@ -34,8 +34,8 @@ class History:
         try:
             # Reserved now: a full /dev/shm is an error here and not a SIGBUS at a later chunk. Mapped whole now: a
             # process's memory then tells how many sessions it keeps, and not how long each has spoken.
-            os.posix_fallocate(descriptor, 0, _SIZE)
-            self._memory = mmap.mmap(descriptor, _SIZE, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            os.posix_fallocate(descriptor, 0, SIZE_BYTES)
+            self._memory = mmap.mmap(descriptor, SIZE_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         finally:
             os.close(descriptor)
         self._chunks = np.frombuffer(self._memory, np.float32, offset=_HEADER_BYTES).reshape(_SLOTS, CHUNK_SAMPLES)

@@ -27,7 +27,7 @@ from pipeline.config import Config
 from pipeline.ring import create_ring
 
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own in it, mode 0700
-_PREFIX: Final = "lipwire-"
+PREFIX: Final = "lipwire-"
 _LOCK: Final = "lock"
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ class InstanceLock:
     @staticmethod
     def _try_to_make() -> tuple[Instance, int] | None:
         """None if another start took the folder for a dead one's in the instant before it was locked."""
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=SHARED_MEMORY))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=SHARED_MEMORY))
         lock = folder / _LOCK
         try:
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -120,7 +120,7 @@ def _remove_folder(folder: Path) -> None:
 def remove_dead_instances() -> list[Path]:
     """Clean up after supervisors that were killed with -9: folders of this user whose lock nobody holds."""
     removed = []
-    for folder in SHARED_MEMORY.glob(f"{_PREFIX}*"):
+    for folder in SHARED_MEMORY.glob(f"{PREFIX}*"):
         status = _lstat(folder)
         if status is None or not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
             continue
@@ -163,7 +163,7 @@ def _remove_if_dead(folder: Path) -> bool:
 def living_instances() -> list[Instance]:
     """This user's instances whose supervisor lives."""
     living = []
-    for folder in sorted(SHARED_MEMORY.glob(f"{_PREFIX}*")):
+    for folder in sorted(SHARED_MEMORY.glob(f"{PREFIX}*")):
         status = _lstat(folder)
         if status is None or status.st_uid != os.getuid() or not (folder / "config.json").exists():
             continue

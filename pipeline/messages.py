@@ -33,9 +33,10 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
         frame_id: the client's; picks the base frame and comes back with the answer.
         speaker: who paints it.
         live: a newer window of the session replaces it while it waits; otherwise every window is painted.
-        views: VIEW_FULL, VIEW_PATCH or both: what publish encodes.
+        views: VIEW_FULL, VIEW_PATCH or both: what publish encodes; 0: the chunk is heard, and gets no frame.
         born_ns, deadline_ns: CLOCK_MONOTONIC; past the deadline nobody waits for it any more.
         sent_ns: when the last stage sent it on.
+        tuning: how much is asked of the machine (stages/tuning.py); 0: everything.
     """
 
     session: str
@@ -48,6 +49,7 @@ class Route(msgspec.Struct, frozen=True, array_like=True):
     born_ns: int
     deadline_ns: int
     sent_ns: int
+    tuning: int = 0
 
     @property
     def of_stream(self) -> bool:
@@ -202,6 +204,8 @@ class Vitals(msgspec.Struct, frozen=True, array_like=True):
     descriptors: int = 0
     threads: int = 0
     gpu_mb: float = 0.0
+    cpu_percent: float = 0.0
+    """Of one core, since it was last looked at."""
 
 
 class StageState(msgspec.Struct, frozen=True, array_like=True):

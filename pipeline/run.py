@@ -21,6 +21,7 @@ from pipeline.logs import configure_logs
 from pipeline.supervisor import StartError, Supervisor
 
 _MIC: Final = "mic"  # the process that --mic starts
+_METRICS: Final = "metrics"
 
 log = structlog.get_logger()
 
@@ -37,6 +38,10 @@ def _arguments() -> argparse.Namespace:
         metavar="DEVICE",
         help="speak by a microphone of this machine: its index or name (python -m stages.mic --list)",
     )
+    parser.add_argument(
+        "--no-tuning", action="store_true", help="ask the same of the machine when it cannot hold the pace"
+    )
+    parser.add_argument("--metrics", action="store_true", help="figures for Prometheus, on a port of their own")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: %(default)s)")
     parser.add_argument("--speaker", help="the face of whoever does not choose one; overrides the configuration")
@@ -105,6 +110,16 @@ def _with_mic(config: Config, device: str | None) -> Config:
     return msgspec.structs.replace(config, process=config.process | {_MIC: mic})
 
 
+def _with_metrics(config: Config, *, wanted: bool) -> Config:
+    """Raises ConfigError where the configuration has no such process."""
+    if not wanted:
+        return config
+    if _METRICS not in config.process:
+        raise ConfigError(f"--metrics: the configuration has no [process.{_METRICS}]; take it over from {CONFIG_NAME}")
+    metrics = msgspec.structs.replace(config.process[_METRICS], start=True)
+    return msgspec.structs.replace(config, process=config.process | {_METRICS: metrics})
+
+
 def main() -> None:
     """Entry point of `lipwire` and of `python -m pipeline.run`."""
     arguments = _arguments()
@@ -112,7 +127,10 @@ def main() -> None:
     configure_logs("supervisor")
     try:
         config = load_config(arguments.config or default_config_path())
-        config = _with_mic(_with_speaker(config, arguments.speaker), arguments.mic).started()
+        config = _with_mic(_with_speaker(config, arguments.speaker), arguments.mic)
+        config = _with_metrics(config, wanted=arguments.metrics).started()
+        if arguments.no_tuning:
+            config = msgspec.structs.replace(config, tuning=msgspec.structs.replace(config.tuning, enabled=False))
         access = _access(arguments)
         remove_dead_instances()
         lock = InstanceLock()

@@ -3,7 +3,7 @@
 # elsewhere it names the command to type. What is there already, from whatever source, is left alone. Asks nothing.
 #
 #   scripts/system-packages.sh tests     Chromium, PortAudio, a sound server for a null device, FFmpeg, eSpeak NG,
-#                                        flite, Node.js
+#                                        flite, Node.js, Prometheus
 #   scripts/system-packages.sh venv      what `python3 -m venv` needs; `make run` needs nothing else
 set -eu
 
@@ -28,6 +28,7 @@ tests)
     has pactl || need pulseaudio-utils
     has_alsa_plugin || need libasound2-plugins
     has ffmpeg || need ffmpeg
+    has prometheus || need prometheus
     has espeak-ng || need espeak-ng
     has flite || need flite
     has node || need nodejs

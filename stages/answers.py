@@ -10,6 +10,7 @@ from pipeline.messages import Frame
 from pipeline.protocol import jsonform, live
 from pipeline.protocol.requests import View
 from stages.streams import Stream
+from stages.tuning import WORDS, Tuner
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
@@ -74,6 +75,12 @@ def stream_started(stream: Stream, speaker: Speaker) -> live.StreamStarted:
         processing=stream.hearing.processing,
         voice_activity=stream.hearing.voice_activity,
     )
+
+
+def tuning(tuner: Tuner) -> live.Tuning:
+    """How much is asked of the machine now."""
+    means = WORDS[tuner.level] if tuner.level else ""
+    return live.Tuning(level=tuner.level, frames_per_s=tuner.frame_rate_hz, means=means)
 
 
 def stream_stopped(stream: Stream) -> live.StreamStopped:

@@ -21,6 +21,8 @@ class Client:
         self.connection = connection
         self.queue = SendQueue(limits.send_queue_frames)
         self.view = View.FULL
+        """What it gets; FULL or PATCH."""
+        self.wanted_view = View.FULL
         self.stream: Stream | None = None
         self.watching: Stream | None = None
         self.wants_sound = False
@@ -31,6 +33,11 @@ class Client:
         self.bases_sent: set[tuple[str, int]] = set()
         self.messages = Allowance(limits.requests_per_s)
         self.heard_at = time.monotonic()
+
+    def choose_view(self, *, patches: bool) -> None:
+        """As it wants it, or, where it leaves the choice, as the machine has it."""
+        chosen = View.PATCH if patches else View.FULL
+        self.view = chosen if self.wanted_view is View.AUTO else self.wanted_view
 
     def idle_s(self) -> float:
         """Since when it has said nothing; whoever watches or follows the figures need not speak."""

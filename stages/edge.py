@@ -52,7 +52,7 @@ from pipeline.protocol.requests import (
     WindowRequest,
 )
 from pipeline.runtime import StageContext, StageError, stage_process
-from stages import answers, doors
+from stages import answers, doors, tuning
 from stages.answers import NS_PER_MS, NS_PER_S
 from stages.client import Client, Pending
 from stages.doors import Allowance
@@ -60,6 +60,7 @@ from stages.hearing import processing, voice
 from stages.observer import Observer
 from stages.speakers import speakers_dir
 from stages.streams import Stream
+from stages.tuning import Tuner
 
 _SWEEP_S: Final = 0.05
 _STATS_EVERY_S: Final = 1.0
@@ -92,6 +93,7 @@ class Edge:
             self._speakers = {speaker.name: speaker for speaker in list_speakers(speakers_dir(context))}
         except SpeakerError as error:
             sys.exit(str(error))
+        self._tuner = Tuner(context.config.tuning)
         self._newcomers = Allowance(self.limits.connections_per_s)
         self._looks = Allowance(_LOOKS_PER_S)
         self._draining = False
@@ -114,7 +116,7 @@ class Edge:
             server_header="lipwire",
         ) as server:
             self._context.ready(f"listening on {self._context.access.address}")
-            tasks = [asyncio.create_task(task) for task in (self._sweep(), self._tell_stats())]
+            tasks = [asyncio.create_task(task) for task in (self._sweep(), self._every_second())]
             # ZeroMQ's own descriptor instead of zmq.asyncio, whose futures and tasks cost more than the work.
             inlet = int(self._context.inlet.pull.getsockopt(zmq.FD))
             asyncio.get_running_loop().add_reader(inlet, self._receive)
@@ -158,7 +160,7 @@ class Edge:
     def _health(self, request: HttpRequest) -> Response:
         health = self._observer.health()
         health["ready"] = health["ready"] and not self._draining
-        health |= {"sessions": len(self._streams), "connections": len(self._clients)}
+        health |= {"sessions": len(self._streams), "connections": len(self._clients), "tuning": self._tuner.level}
         if not doors.offers_token(request, self._context.access.token):
             health = {"ready": health["ready"], "down": health["down"]}  # what a stranger's monitor needs, no more
         body = msgspec.json.encode(health)
@@ -288,7 +290,8 @@ class Edge:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, f"{self.limits.sessions} sessions run; try again later")
         self._stop_stream(client, tell=False)
         stream = Stream(speaker, request.pace, self._how_to_hear(request), request.name)
-        client.stream, client.view = stream, request.view
+        client.stream, client.wanted_view = stream, request.view
+        client.choose_view(patches=self._tuner.level >= tuning.PATCHES)
         stream.viewers.append(client)
         self._streams[stream.session] = stream
         client.queue.put_answer(jsonform.encode(answers.stream_started(stream, self._speakers[stream.speaker])))
@@ -325,11 +328,14 @@ class Edge:
         now = time.monotonic_ns()
         patience = _LOSSLESS_PATIENCE if stream.pace is Pace.LOSSLESS else 1
         deadline_ns = now + patience * self._settings.deadline_ms * NS_PER_MS
-        number = stream.sent(now, deadline_ns)
-        route = stream.route(number, chunk.frame_id, now, deadline_ns)
+        live_pace = stream.pace is Pace.LIVE
+        skipped = live_pace and stream.next_chunk % self._tuner.chunks_a_frame != 0
+        number = stream.skip() if skipped else stream.sent(now, deadline_ns)
+        views = 0 if skipped else stream.views
+        route = stream.route(number, chunk.frame_id, now, deadline_ns, tuning=self._tuner.level, views=views)
         self._pass_sound(stream, number, chunk)
         message = Chunk(route, chunk.samples.tobytes(), stream.hearing)
-        if not self._context.outlets["chunks"].send(message):
+        if not self._context.outlets["chunks"].send(message) and not skipped:
             self._chunk_failed(stream, number, ErrorCode.UNAVAILABLE, "the ingest stage is restarting")
 
     @staticmethod
@@ -354,14 +360,20 @@ class Edge:
     def _chunk_failed(self, stream: Stream, chunk: int, code: ErrorCode, message: str) -> None:
         """A live client learns of it from the next frame's count; a lossless one waits for it, so it is told."""
         stream.failed(chunk)
+        if self._has_pace(stream):
+            self._tuner.missed(1)
         if stream.pace is Pace.LOSSLESS or code is ErrorCode.UNKNOWN_SPEAKER:
             for viewer in stream.viewers:
                 assert isinstance(viewer, Client)
                 viewer.queue.put_answer(encode_failure(ProtocolError(code, message), chunk))
 
     def _show(self, stream: Stream, frame: Frame) -> None:
+        dropped_before = stream.dropped
         if not stream.painted(frame.route.sequence):
             return
+        if self._has_pace(stream):
+            self._tuner.missed(stream.dropped - dropped_before)
+            self._tuner.left((time.monotonic_ns() - frame.route.born_ns) / NS_PER_MS)
         speaker = self._speakers[frame.route.speaker]
         for viewer in stream.viewers:
             assert isinstance(viewer, Client)
@@ -377,6 +389,11 @@ class Edge:
                 viewer.queue.put_answer(message)
             else:
                 viewer.queue.put_frame(message)
+
+    def _has_pace(self, stream: Stream) -> bool:
+        """Whether 25 frames a second are promised: of live streams, by speakers that a processor can paint so fast."""
+        speaker = self._speakers.get(stream.speaker)
+        return stream.pace is Pace.LIVE and speaker is not None and speaker.manifest.image is None
 
     def _send_base_once(self, viewer: Client, frame: Frame) -> None:
         key = (frame.route.speaker, frame.base)
@@ -394,7 +411,8 @@ class Edge:
                 ErrorCode.UNKNOWN_SESSION, f"no session is named {request.name[:64]!r} now; try again later"
             )
         self._unwatch(client)
-        client.view, client.watching, client.wants_sound = request.view, stream, request.sound
+        client.wanted_view, client.watching, client.wants_sound = request.view, stream, request.sound
+        client.choose_view(patches=self._tuner.level >= tuning.PATCHES)
         if client not in stream.viewers:
             stream.viewers.append(client)
         client.queue.put_answer(jsonform.encode(answers.stream_started(stream, self._speakers[stream.speaker])))
@@ -551,13 +569,16 @@ class Edge:
             client.closing = True
             _spawn(client.connection.close(_POLICY, reason))
 
-    async def _tell_stats(self) -> None:
+    async def _every_second(self) -> None:
         while True:
             await asyncio.sleep(_STATS_EVERY_S)
+            if self._tuner.decide():
+                for client in self._clients:
+                    client.choose_view(patches=self._tuner.level >= tuning.PATCHES)
             listeners = [client for client in self._clients if client.wants_stats]
             if not listeners:
                 continue
-            text = jsonform.encode(self._observer.stats())
+            text = jsonform.encode(self._observer.stats(answers.tuning(self._tuner)))
             for client in listeners:
                 client.queue.put_answer(text)
 

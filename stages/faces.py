@@ -42,6 +42,8 @@ class Face(Protocol):
     inferences: int
     bytes: int
     """That it holds in memory, near enough."""
+    device: str
+    """What its networks run on, for people."""
     slow: bool
     """Whether it is painted beside the others, so that they do not wait for it."""
 
@@ -78,6 +80,7 @@ class LipsFace:
         self.inferences = 0
         self.bytes = _bytes_of(speaker)
         self.slow = False
+        self.device = self.engine.description
         self._rest = np.array(speaker.manifest.rest, np.float32)
         self._resting: Pixels = self.engine.paint(self._rest[None])[0]
         self._batch = speaker.manifest.batch
@@ -128,6 +131,7 @@ class SeeingFace:
         self.inferences = 0
         self.bytes = _bytes_of(speaker)
         self.slow = True
+        self.device = self.engine.description
         self._base = speaker.manifest.base
         self._resting: OrderedDict[int, Pixels] = OrderedDict()
         self._rest = np.zeros((1, self.engine.width), np.float32)

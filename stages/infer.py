@@ -14,10 +14,12 @@ from models.engine.choose import AUTO, Choice, choose
 from models.speaker import Speaker, SpeakerError
 from pipeline.messages import Features, Message, Mouth, Prepare
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
+from pipeline.validation import look_at
 from stages.beside import Beside
 from stages.faces import Face, Painted, face_of
 from stages.loading import Loader
 from stages.speakers import open_installed
+from stages.tuning import ONE_BY_ONE
 
 
 class Infer(Stage):
@@ -42,6 +44,7 @@ class Infer(Stage):
         return f"{', '.join(loaded)}: {self._choice.backend}, {self._choice.threads} thread(s)"
 
     def work(self, batch: list[Message]) -> None:
+        self._go_one_by_one(batch)
         by_face: defaultdict[Face, list[Features]] = defaultdict(list)
         prepared: list[Prepare] = []
         for message in batch:
@@ -58,12 +61,19 @@ class Infer(Stage):
         for notice in prepared:
             self._context.send("mouths", Prepare(sent_now(notice.route)))
 
+    def _go_one_by_one(self, batch: list[Message]) -> None:
+        """From the next batch on, where the machine has too much to do."""
+        if self._choice is not None:
+            tuned = any(message.route.tuning >= ONE_BY_ONE for message in batch)
+            self.batch_limit = 1 if tuned else self._choice.batch
+
     def _load(self, speaker: Speaker) -> Face:
         """By the backend that is best for the default speaker: one is enough in one process."""
         assert self._choice is not None  # made at warm-up
         return face_of(speaker, self._choice)
 
     def _send(self, face: Face, window: Features, painted: Painted) -> None:
+        look_at("mouth", painted.pixels, window.route.session, window.route.sequence, face.device)
         slot = self._mouths.write(np.ascontiguousarray(painted.pixels).data)
         self._context.send(
             "mouths",

@@ -18,6 +18,7 @@ from pipeline.level import FFT_SIZE, LevelMeter, level_of_window
 from pipeline.messages import Chunk, FarEnd, Lookup, Message, Prepare, Upload, Window
 from pipeline.protocol.requests import Hearing
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
+from pipeline.validation import look_at
 from stages.hearing import voice
 from stages.hearing.processing import Processor
 
@@ -88,6 +89,9 @@ class Ingest(Stage):
             session = _Session(History(self._history_path(chunk.route.session)), chunk.hearing)
             self._sessions[chunk.route.session] = session
         level, silent = session.hear(chunk)
+        if not chunk.route.views:
+            return  # a machine with too much to do: it is heard, and gets no frame
+        look_at("window", session.history.window(), chunk.route.session, chunk.route.sequence)
         slot = self._windows.write(session.history.window().data)
         end_sample = (chunk.route.sequence + 1) * CHUNK_SAMPLES
         self._context.send("windows", Window(sent_now(chunk.route), slot, end_sample, level, silent))
@@ -99,6 +103,7 @@ class Ingest(Stage):
 
     def _take_window(self, upload: Upload) -> None:
         raw = self._context.read(upload.slot)
+        look_at("window", np.frombuffer(raw, np.float32), upload.route.session, upload.route.sequence)
         level = level_of_window(samples_from_float32(raw))
         silent = level < self._context.config.pipeline.silence_threshold
         slot = self._windows.write(raw)

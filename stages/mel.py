@@ -17,6 +17,7 @@ from pipeline.audio import WINDOW_SAMPLES, samples_from_float32
 from pipeline.messages import Features, Lookup, Message, Prepare, Window
 from pipeline.protocol.errors import ErrorCode
 from pipeline.runtime import Stage, StageContext, StageError, run_stage, sent_now
+from pipeline.validation import look_at
 from stages.loading import Loader
 from stages.speakers import open_installed
 
@@ -77,6 +78,7 @@ class Mel(Stage):
                 raise StageError(ErrorCode.INVALID_REQUEST, f"{window.route.speaker} hears no live sound: {DEAF}")
             tensor = ears.front_end(samples_from_float32(self._context.read(window.slot)))
             # The window's tensor is used whole, whatever its frame_id: it is this moment, not a row of a video.
+            look_at("features", tensor, window.route.session, window.route.sequence)
             values, shape = tensor.tobytes(), tensor.shape
         return Features(sent_now(window.route), values, shape, window.end_sample, window.level, window.silent)
 

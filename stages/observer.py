@@ -45,7 +45,7 @@ class Observer:
         down = [name for name, stage in stages.items() if stage["state"] != "ready"]
         return {"ready": self._status.ready, "down": down, "stages": stages}
 
-    def stats(self) -> live.Stats:
+    def stats(self, tuning: live.Tuning) -> live.Stats:
         """Every stage since the last call. The first call subscribes: nobody pays for probes that nobody reads."""
         if self._probes is None:
             self._probes = NoticeInlet(self._context.zmq, self._context.instance, PROBES_SOCKET)
@@ -55,6 +55,7 @@ class Observer:
         notes = {stage.process: stage.note for stage in self._status.stages}
         return live.Stats(
             stages=[self._row(name, notes.get(name, "")) for name in self._context.config.process],
+            tuning=tuning,
             failing={stage.process: stage.reason for stage in self._status.stages if stage.state == _FAILING},
         )
 

@@ -9,12 +9,13 @@ import sys
 import cv2
 import numpy as np
 
-from models.compose import JPEG_QUALITY, Composer
+from models.compose import JPEG_QUALITY, TUNED_QUALITY, Composer
 from models.speaker import SpeakerError
 from pipeline.messages import VIEW_FULL, VIEW_PATCH, Frame, Message, Mouth, Prepare
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 from stages.loading import Loader
 from stages.speakers import open_installed
+from stages.tuning import LOWER_QUALITY
 
 
 class Publish(Stage):
@@ -61,7 +62,8 @@ class Publish(Stage):
         box, mixed = composer.mix(pixels, base)
         views = mouth.route.views
         full = self._frames.write(composer.encoded(base, box, mixed)) if views & VIEW_FULL else None
-        patch = self._frames.write(composer.encoded_patch(mixed)) if views & VIEW_PATCH else None
+        quality = TUNED_QUALITY if mouth.route.tuning >= LOWER_QUALITY else JPEG_QUALITY
+        patch = self._frames.write(composer.encoded_patch(mixed, quality)) if views & VIEW_PATCH else None
         self._context.send(
             "frames",
             Frame(

@@ -43,7 +43,9 @@ class Stream:
             views |= VIEW_BITS[viewer.view]
         return views or VIEW_FULL
 
-    def route(self, sequence: int, frame_id: int, born_ns: int, deadline_ns: int) -> Route:
+    def route(
+        self, sequence: int, frame_id: int, born_ns: int, deadline_ns: int, *, tuning: int = 0, views: int | None = None
+    ) -> Route:
         """Of one of its windows, as it leaves the edge."""
         return Route(
             session=self.session,
@@ -52,15 +54,21 @@ class Stream:
             frame_id=frame_id,
             speaker=self.speaker,
             live=self.pace is Pace.LIVE,
-            views=self.views,
+            views=self.views if views is None else views,
             born_ns=born_ns,
             deadline_ns=deadline_ns,
             sent_ns=born_ns,
+            tuning=tuning,
         )
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    def skip(self) -> int:
+        """A chunk came in that is to be heard and gets no frame; returns its number."""
+        self.next_chunk += 1
+        return self.next_chunk - 1
 
     def sent(self, born_ns: int, deadline_ns: int) -> int:
         """A chunk came in; returns its number."""

@@ -35,7 +35,11 @@ BACK_S = 2.0
 def config(folder: Path) -> Path:
     """supervisor.toml with stages that can be made to hang."""
     path = folder / "chaos.toml"
-    path.write_text((ROOT / "supervisor.toml").read_text().replace('module = "stages.', 'module = "tests.hanging.'))
+    text = (ROOT / "supervisor.toml").read_text()
+    for stage in STAGES:
+        assert f'module = "stages.{stage}"' in text
+        text = text.replace(f'module = "stages.{stage}"', f'module = "tests.hanging.{stage}"')
+    path.write_text(text)
     return path
 
 

@@ -10,7 +10,7 @@ FIRST_RING = '[ring.windows]\nowner = "ingest"\nslots = 128\nslot_bytes = 61440'
 
 
 def test_the_shipped_file_loads_and_says_what_the_defaults_say() -> None:
-    config = load_config(SHIPPED)
+    config = load_config(SHIPPED).started()
     assert list(config.process) == ["edge", "ingest", "mel", "infer", "publish"]
     defaults = Config(process=config.process, socket=config.socket, ring=config.ring)
     assert config == defaults

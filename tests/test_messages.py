@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from pipeline import messages
 from pipeline.messages import Message, Probe, Probes, Report, Status, VersionError
+from pipeline.protocol.requests import Hearing
 from pipeline.ring import SlotRef
 
 # msgpack's integers end at 64 bits, and so do its floats.
@@ -13,14 +14,27 @@ TEXT = st.text(max_size=20)
 BYTES = st.binary(max_size=64)
 FLOATS = st.floats(allow_nan=False)
 SLOTS = st.builds(SlotRef, TEXT, INTEGERS, INTEGERS, INTEGERS)
-VITALS = st.builds(messages.Vitals, FLOATS, INTEGERS, INTEGERS, FLOATS)
+VITALS = st.builds(messages.Vitals, FLOATS, INTEGERS, INTEGERS, FLOATS, FLOATS)
 ROUTES = st.builds(
-    messages.Route, TEXT, TEXT, INTEGERS, INTEGERS, TEXT, st.booleans(), INTEGERS, INTEGERS, INTEGERS, INTEGERS
+    messages.Route,
+    TEXT,
+    TEXT,
+    INTEGERS,
+    INTEGERS,
+    TEXT,
+    st.booleans(),
+    INTEGERS,
+    INTEGERS,
+    INTEGERS,
+    INTEGERS,
+    INTEGERS,
 )
 ARTICULATIONS = st.lists(FLOATS, max_size=8).map(tuple)
 BOXES = st.tuples(INTEGERS, INTEGERS, INTEGERS, INTEGERS)
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
-    st.builds(messages.Chunk, ROUTES, BYTES, FLOATS),
+    st.builds(messages.Chunk, ROUTES, BYTES, st.builds(Hearing, FLOATS)),
+    st.builds(messages.FarEnd, ROUTES, BYTES),
+    st.builds(messages.Prepare, ROUTES),
     st.builds(messages.Upload, ROUTES, SLOTS),
     st.builds(messages.Lookup, ROUTES),
     st.builds(messages.Close, ROUTES),

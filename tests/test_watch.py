@@ -34,6 +34,7 @@ from tests.running import ROOT, Pipeline
 SPOKEN_S = 5
 SIDE = 512
 MOST_OFF_MS = 30  # a picture at the wrong place is 40
+WHOLE_PIECES = 3  # of a second each, of a recording that is cut off
 
 
 def sentence() -> Samples:
@@ -137,7 +138,9 @@ async def test_what_was_recorded_till_a_kill_can_be_played(pipeline: Pipeline, t
     mp4, mkv = tmp_path / "a.mp4", tmp_path / "b.mkv"
     recorder = watcher(pipeline, "cut", "--record", str(mp4), "--record", str(mkv))
     speaking = asyncio.create_task(speak(pipeline, "cut", sentence()))
-    await asyncio.sleep(4)
+    while not mp4.exists() or mp4.read_bytes().count(b"moof") < WHOLE_PIECES:
+        await asyncio.sleep(0.2)
+        assert not speaking.done(), "the recorder has written too little"
     recorder.send_signal(signal.SIGKILL)
     recorder.wait()
     await speaking

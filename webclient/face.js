@@ -18,7 +18,7 @@ import { LevelMeter } from "./level.js";
 import { Player } from "./player.js";
 import { tokenQuery } from "./token.js";
 import { BaseFrames, LiveTransport, WatchTransport, WindowTransport } from "./transports.js";
-import { failingWords, failureWords, fileWords, microphoneWords } from "./words.js";
+import { failingWords, failureWords, fileWords, microphoneWords, tuningWords } from "./words.js";
 
 const LIVE_FRAME_IDS = 500;
 const TEST_FRAME_IDS = 10;
@@ -76,6 +76,7 @@ export class LipwireFace extends EventTarget {
     this.level = 0;
     this.lastError = "";
     this.failing = false;
+    this.tuning = 0;
     this.roundTrips = new Recent();
     this.frameId = 0;
     this.meter = new LevelMeter();
@@ -374,6 +375,9 @@ export class LipwireFace extends EventTarget {
     if (failing.length && !this.failing) this.#tell(failingWords(answer.failing), "error");
     if (!failing.length && this.failing) this.#tell("The server is whole again.");
     this.failing = failing.length > 0;
+    const level = answer.tuning?.level ?? 0;
+    if (level !== this.tuning) this.#tell(tuningWords(answer.tuning));
+    this.tuning = level;
     this.#announce("stats", answer);
   }
 

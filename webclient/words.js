@@ -49,6 +49,11 @@ export function failureWords({ error, message }) {
   }
 }
 
+/** For a server that has more to do than it can. @param {{level: number, means: string}} tuning @returns {string} */
+export function tuningWords(tuning) {
+  return tuning.level ? `The server has much to do, and asks less of itself: ${tuning.means}.` : "The server keeps up again.";
+}
+
 /** For stages that keep crashing. @param {Record<string, string>} failing by name, each with its reason @returns {string} */
 export function failingWords(failing) {
   const causes = Object.entries(failing).map(([stage, reason]) => `${stage} (${reason})`);

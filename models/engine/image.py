@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.engine.base import Articulation, Pixels
-from models.engine.onnx import load, options
+from models.engine.onnx import description_of, load, options
 from models.listen import shape_of
 from models.speaker import Speaker, SpeakerError
 
@@ -38,6 +38,7 @@ class ImageEngine:
         self._image = manifest.image
         self._articulator = load(speaker, manifest.articulator, chosen) if manifest.articulator else None
         self._painter = load(speaker, manifest.painter, chosen)
+        self.description = description_of(self._painter, threads)
         self._crops: OrderedDict[int, Pixels] = OrderedDict()
         self._check()
 

@@ -36,6 +36,12 @@ def load(speaker: Speaker, file: str, chosen: onnxruntime.SessionOptions) -> onn
         raise SpeakerError(f"{path}: ONNX Runtime cannot load it: {error}") from error
 
 
+def description_of(session: onnxruntime.InferenceSession, threads: int) -> str:
+    """Which runtime, on which device: for people."""
+    device = session.get_providers()[0].removesuffix("ExecutionProvider").lower()
+    return f"onnxruntime {onnxruntime.__version__}, {device}, {threads} thread(s)"
+
+
 class OnnxEngine:
     """See the module's docstring.
 
@@ -50,8 +56,7 @@ class OnnxEngine:
         self._speaker = speaker
         self._articulator = load(speaker, speaker.manifest.articulator, chosen)
         self._painter = load(speaker, speaker.manifest.painter, chosen)
-        device = self._painter.get_providers()[0].removesuffix("ExecutionProvider").lower()
-        self.description = f"onnxruntime {onnxruntime.__version__}, {device}, {threads} thread(s)"
+        self.description = description_of(self._painter, threads)
 
     def warm_up(self) -> None:
         """See :func:`models.engine.base.warm_up`."""

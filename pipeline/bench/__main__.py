@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--audio", type=Path, default=SPEECH, help="what the sessions say (default: the page's sample)")
     made.add_argument("--config", type=Path, help="of the pipeline (default: as pipeline.run)")
     made.add_argument("--speaker", help="whose face (default: as pipeline.run)")
+    made.add_argument("--tuning", action="store_true", help="let the pipeline ask less of itself when it is too much")
     made.add_argument("--json", action="store_true", help="print JSON instead of tables")
     made.add_argument("--plot", type=Path, help="write a plot over the number of sessions; needs the extra bench")
     return made
@@ -110,6 +111,7 @@ def main() -> None:
     options = [
         *(("--config", str(given.config)) if given.config else ()),
         *(("--speaker", given.speaker) if given.speaker else ()),
+        *(() if given.tuning else ("--no-tuning",)),
     ]
     console = Console(stderr=True)
     found: list[Run] = []

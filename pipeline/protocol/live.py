@@ -138,11 +138,20 @@ class StageStats(msgspec.Struct, kw_only=True):
     note: str = ""
 
 
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is asked of the machine: 0 is everything; ``means`` says it for people."""
+
+    level: int = 0
+    frames_per_s: float = 25.0
+    means: str = ""
+
+
 class Stats(msgspec.Struct, kw_only=True):
     """Sent once a second to whoever asked with `stats`. ``failing``: stages in a crash loop, each with its reason."""
 
     stages: list[StageStats]
     failing: dict[str, str] = {}
+    tuning: Tuning = Tuning()
     action: str = "stats"
     success: bool = True
 

@@ -70,6 +70,7 @@ class View(StrEnum):
 
     FULL = "full"  # the whole frame
     PATCH = "patch"  # the mouth only; base frames are sent once each and cached by the client
+    AUTO = "auto"  # whole frames, or patches where the machine has too much to do
 
 
 class Processing(StrEnum):

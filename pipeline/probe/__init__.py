@@ -1,0 +1,1 @@
+"""Watching a running pipeline from a terminal: what each stage and each session costs."""
