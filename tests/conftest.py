@@ -8,6 +8,7 @@ from tests.running import Pipeline, running
 
 OFFLINE = {
     "test_blendshapes",
+    "test_docs",
     "test_face_idle",
     "test_face_mesh",
     "test_face_rig",
