@@ -44,3 +44,13 @@ def test_excerpts_are_what_they_quote(page: str) -> None:
     assert excerpts
     for excerpt in excerpts:
         assert excerpt["text"] in (ROOT / excerpt["file"]).read_text(), excerpt["file"]
+
+
+NAMED = re.compile(r"`((?:deploy|examples|models|pipeline|scripts|stages|tests|webclient)/[\w./-]+)`")
+
+
+def test_every_file_that_a_document_names_is_there() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    named = {(document.name, path) for document in documents for path in NAMED.findall(document.read_text())}
+    assert len(named) > len(documents)
+    assert [each for each in sorted(named) if not (ROOT / each[1]).exists()] == []
