@@ -22,6 +22,7 @@ OFFLINE = {
     "test_speaker",
     "test_splice",
     "test_synctalk_import",
+    "test_third_party",
     "test_training_judge",
     "test_training_voice",
 }
