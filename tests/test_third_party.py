@@ -1,4 +1,4 @@
-"""THIRD_PARTY.md names every package that is installed with lipwire, under the licence that the package itself tells."""
+"""THIRD_PARTY.md names every package that lipwire is installed with, under the licence that the package tells."""
 
 import importlib.metadata
 import re
