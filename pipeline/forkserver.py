@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any, Final
 
 from setproctitle import setproctitle
@@ -96,8 +97,11 @@ class Forkserver:
         self.stop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "pipeline.forkserver", str(theirs.fileno()), *self._modules]
+        # Modules are found where the supervisor finds them, and nowhere before: `python -m` would look into the working
+        # folder first, where somebody's own `models` may be.
+        found = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)}
         self._process = subprocess.Popen(
-            command, env={**os.environ, **_ONE_THREAD}, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            command, env={**os.environ, **_ONE_THREAD, **found}, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
         )
         theirs.close()
         ours.settimeout(_REPLY_S)

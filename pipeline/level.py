@@ -8,7 +8,6 @@ mapped from [-100, -30] to [0, 255]. The browser's meter, the live client and th
 from typing import Final
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, Samples
@@ -40,8 +39,8 @@ class LevelMeter:
 
 def _magnitudes(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
     """[..., 2048] samples -> [..., 1024]."""
-    spectrum: NDArray[np.float32] = np.abs(scipy.fft.rfft(blocks * _WINDOW))[..., : FFT_SIZE // 2] / FFT_SIZE
-    return spectrum
+    spectrum = np.abs(np.fft.rfft(blocks * _WINDOW))[..., : FFT_SIZE // 2] / FFT_SIZE
+    return spectrum.astype(np.float32, copy=False)
 
 
 def _level(smoothed: NDArray[np.float32]) -> float:

@@ -32,6 +32,15 @@ def _arguments() -> argparse.Namespace:
         "--config", type=Path, help="default: supervisor.toml here, else the one that ships with lipwire"
     )
     parser.add_argument(
+        "--with",
+        dest="additions",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what to add to the configuration, or set otherwise; may be given several times",
+    )
+    parser.add_argument(
         "--mic",
         nargs="?",
         const="",
@@ -126,7 +135,7 @@ def main() -> None:
     setproctitle("lipwire supervisor")
     configure_logs("supervisor")
     try:
-        config = load_config(arguments.config or default_config_path())
+        config = load_config(arguments.config or default_config_path(), arguments.additions)
         config = _with_mic(_with_speaker(config, arguments.speaker), arguments.mic)
         config = _with_metrics(config, wanted=arguments.metrics).started()
         if arguments.no_tuning:

@@ -129,8 +129,11 @@ class StageContext:
                 push.send(encode(message))
 
     def fail(self, route: Route, code: ErrorCode, message: str) -> None:
-        """Tell the edge that this window gets no frame."""
-        self.send(REPLIES, Failed(route, code.value, message))
+        """Tell the edge that this window gets no frame. A stage that only listens in has nothing to tell: it counts."""
+        if REPLIES in self.outlets:
+            self.send(REPLIES, Failed(route, code.value, message))
+        else:
+            self.drops["missed"] += 1
 
     def is_aside(self, route: Route) -> bool:
         """Whether this stage has just died of such windows twice: they are not taken in hand again so soon."""

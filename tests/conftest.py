@@ -8,6 +8,7 @@ from tests.running import Pipeline, running
 
 OFFLINE = {
     "test_blendshapes",
+    "test_docs",
     "test_face_idle",
     "test_face_mesh",
     "test_face_rig",
@@ -21,6 +22,7 @@ OFFLINE = {
     "test_speaker",
     "test_splice",
     "test_synctalk_import",
+    "test_third_party",
     "test_training_judge",
     "test_training_voice",
 }

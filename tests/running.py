@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,17 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
 
 
 @contextlib.contextmanager
-def running(log: Path, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[Pipeline]:
+def running(
+    log: Path,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    program: Sequence[str] = (sys.executable, "-m", "pipeline.run"),
+    cwd: Path = ROOT,
+) -> Iterator[Pipeline]:
     """Start, wait for the ready line, stop; the log of all stages goes to `log`."""
-    command = [sys.executable, "-m", "pipeline.run", "--port", "0", *arguments]
+    command = [*program, "--port", "0", *arguments]
     with log.open("w") as stderr:
-        popen = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
+        popen = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment)
         try:
             assert popen.stdout is not None
             line = popen.stdout.readline()

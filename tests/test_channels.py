@@ -190,6 +190,22 @@ def test_what_all_must_hear_all_hear(context: Context, instance: Instance) -> No
     eventually(everybody)
 
 
+def test_a_listener_gets_copies_and_is_waited_for_by_nobody(context: Context, instance: Instance) -> None:
+    copied = config()
+    copied.process["ear"] = ProcessConfig(module="ear", receives="heard")
+    copied.socket["heard"] = SocketConfig(copy_of="chunks")
+    outlet = Outlet(context, instance, copied, "chunks")
+    inlet = Inlet(context, instance, copied, "chunks", 0)
+    eventually(lambda: outlet.send(chunk("a", 0)))  # nobody listens yet
+    listener = Inlet(context, instance, copied, "heard", 0)
+    eventually(lambda: outlet.send(chunk("a", 1)) and listener.receive_all(10))
+    outlet.send_to_all(messages.Close(chunk("a").route))
+    assert messages.Close(chunk("a").route) in receive(listener, 1)
+    listener.pull.close()
+    assert outlet.send(chunk("a", 2))
+    assert receive(inlet, 1)
+
+
 def test_reports_reach_the_supervisor(context: Context, instance: Instance) -> None:
     outlet = channels.ControlOutlet(context, instance)
     ready = messages.Ready("mel", 0, 1, "warm")

@@ -1,6 +1,8 @@
 import os
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.config import Config, ConfigError, default_config_path, load_config
@@ -10,8 +12,9 @@ FIRST_RING = '[ring.windows]\nowner = "ingest"\nslots = 128\nslot_bytes = 61440'
 
 
 def test_the_shipped_file_loads_and_says_what_the_defaults_say() -> None:
-    config = load_config(SHIPPED).started()
-    assert list(config.process) == ["edge", "ingest", "mel", "infer", "publish"]
+    config = load_config(SHIPPED)
+    assert list(config.process) == ["edge", "ingest", "mel", "infer", "publish", "mic", "metrics"]
+    assert list(config.started().process) == ["edge", "ingest", "mel", "infer", "publish"]
     defaults = Config(process=config.process, socket=config.socket, ring=config.ring)
     assert config == defaults
 
@@ -104,7 +107,7 @@ def test_a_core_that_this_machine_does_not_lend_is_refused(tmp_path: Path) -> No
 
 def test_no_file_no_text_no_toml_are_each_said(tmp_path: Path) -> None:
     path = tmp_path / "supervisor.toml"
-    with pytest.raises(ConfigError, match="no such file; give one with --config"):
+    with pytest.raises(ConfigError, match="no such file; name another with --config"):
         load_config(path)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="utf-8"):
@@ -124,3 +127,32 @@ def test_the_file_in_the_working_folder_comes_first(tmp_path: Path, monkeypatch:
     assert default_config_path() == SHIPPED
     (tmp_path / "supervisor.toml").touch()
     assert default_config_path() == Path("supervisor.toml")
+
+
+LISTENER = '[process.ear]\nmodule = "ear"\nreceives = "heard"\n[socket.heard]\ncopy_of = "mouths"\n'
+
+
+def test_an_addition_adds_to_tables_and_replaces_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / "ear.py").touch()  # a process's module is found beside the file that names it
+    addition = tmp_path / "addition.toml"
+    addition.write_text(f"[limits]\nsessions = 3\n[process.infer]\nthreads = 2\n{LISTENER}")
+    shipped, config = load_config(SHIPPED), load_config(SHIPPED, [addition])
+    assert config.limits == msgspec.structs.replace(shipped.limits, sessions=3)
+    assert config.process["infer"] == msgspec.structs.replace(shipped.process["infer"], threads=2)
+    assert config.receiver_of("heard")[0] == "ear"
+    assert config.socket.keys() - shipped.socket.keys() == {"heard"}
+
+
+def test_nothing_is_copied_for_a_process_that_is_not_started(tmp_path: Path) -> None:
+    addition = tmp_path / "addition.toml"
+    addition.write_text(LISTENER.replace('"ear"\n', '"stages.mel"\nstart = false\n', 1))
+    assert "heard" not in load_config(SHIPPED, [addition]).started().socket
+
+
+@pytest.mark.parametrize("origin", ["moths", "heard"])
+def test_a_copy_is_of_a_socket_that_has_messages_of_its_own(tmp_path: Path, origin: str) -> None:
+    addition = tmp_path / "addition.toml"
+    addition.write_text(LISTENER.replace('"ear"\n', '"stages.mel"\n', 1).replace("mouths", origin))
+    with pytest.raises(ConfigError, match=rf"supervisor.toml with .*socket\.heard\.copy_of: '{origin}' is no socket"):
+        load_config(SHIPPED, [addition])

@@ -44,6 +44,17 @@ def test_torch_paints_what_onnx_runtime_paints(name: str, batch: int) -> None:
     assert np.abs(torch.paint(mouths).astype(int) - usual.paint(mouths)).max() <= 1
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_openvino_paints_what_onnx_runtime_paints(name: str) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    shipped = open_speaker(name)
+    usual, other = OnnxEngine(shipped), choose.open_engine(shipped, Choice(backend="openvino", threads=1))
+    random = np.random.default_rng(0)
+    features, mouths = random.random((3, BANDS, STEPS), np.float32), random.random((3, 7), np.float32)
+    np.testing.assert_allclose(other.articulate(features), usual.articulate(features), atol=0.5 / 127)
+    assert np.abs(other.paint(mouths).astype(int) - usual.paint(mouths)).max() <= 1
+
+
 def test_torch_says_what_it_cannot_run(speaker: Speaker, tmp_path: Path) -> None:
     folder = tmp_path / "default"
     shutil.copytree(speaker.folder, folder)

@@ -5,6 +5,7 @@ features [N, 32, 16] --articulator--> articulation [N, K] --painter--> pixels [N
 base.py     the interface
 onnx.py     ONNX Runtime, on the CPU or CUDA: always there
 torch.py    PyTorch, on the CPU or CUDA, where it is installed
+openvino.py OpenVINO, on the CPU, where it is installed
 choose.py   measures what is installed on this machine, once, and keeps the choice
 """
 

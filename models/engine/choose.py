@@ -9,6 +9,7 @@ the backends: another speaker, another machine or an upgrade is measured again.
 
 import argparse
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -19,21 +20,32 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 import structlog
 
 from models.engine.base import BATCHES, Engine, warm_up
-from models.engine.onnx import OnnxEngine
 from models.frontend import BANDS, STEPS
 from models.speaker import SPEAKERS_DIR, Speaker, SpeakerError, open_speaker
 
 log = structlog.get_logger(__name__)
 
-BACKENDS: Final = {"onnxruntime": ("onnxruntime",), "torch": ("torch", "onnx")}
-"""Name -> the packages that it needs."""
+
+class Backend(NamedTuple):
+    """Where an engine is, and the packages that it needs. Imported only where it runs: some take seconds and 200 MB."""
+
+    module: str
+    engine: str
+    packages: tuple[str, ...]
+
+
+BACKENDS: Final = {
+    "onnxruntime": Backend("models.engine.onnx", "OnnxEngine", ("onnxruntime",)),
+    "torch": Backend("models.engine.torch", "TorchEngine", ("torch", "onnx")),
+    "openvino": Backend("models.engine.openvino", "OpenvinoEngine", ("openvino",)),
+}
 USUAL: Final = "onnxruntime"
 AUTO: Final = "auto"
 RULES: Final = 3
@@ -71,7 +83,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 def installed() -> list[str]:
     """The backends whose packages are there."""
     return [
-        name for name, packages in BACKENDS.items() if all(importlib.util.find_spec(package) for package in packages)
+        name for name, each in BACKENDS.items() if all(importlib.util.find_spec(package) for package in each.packages)
     ]
 
 
@@ -80,12 +92,8 @@ def open_engine(speaker: Speaker, choice: Choice) -> Engine:
 
     Raises SpeakerError where they cannot be loaded.
     """
-    if choice.backend == "torch":
-        from models.engine.torch import TorchEngine  # only where it runs: it takes seconds and 200 MB
-
-        engine: Engine = TorchEngine(speaker, choice.threads)
-    else:
-        engine = OnnxEngine(speaker, choice.threads)
+    backend = BACKENDS[choice.backend]
+    engine: Engine = getattr(importlib.import_module(backend.module), backend.engine)(speaker, choice.threads)
     warm_up(engine, speaker)
     return engine
 
@@ -106,7 +114,7 @@ def open_like(speaker: Speaker, choice: Choice) -> Engine:
 
 def choose(speaker: Speaker, wanted: str, threads: int) -> Choice:
     """The configured backend, or where that is ``auto``, the fastest of those installed, from the cache or measured (a
-    second for ONNX Runtime, five for PyTorch, once).
+    second for ONNX Runtime, one for OpenVINO, five for PyTorch, once).
 
     Raises ValueError for a backend that is not there.
     """
@@ -199,7 +207,9 @@ def _key(speaker: Speaker, threads: int) -> str:
     files = speaker.manifest.files
     parts = [files.get(speaker.manifest.articulator or "", ""), files.get(speaker.manifest.painter, ""), _processor()]
     versions = [
-        f"{package} {importlib.metadata.version(package)}" for each in installed() for package in BACKENDS[each]
+        f"{package} {importlib.metadata.version(package)}"
+        for each in installed()
+        for package in BACKENDS[each].packages
     ]
     return hashlib.sha256("|".join([*parts, *versions, str(threads), str(RULES)]).encode()).hexdigest()[:16]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import scipy.fft
 import soxr
 from numpy.typing import NDArray
 
@@ -48,7 +47,7 @@ def mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     emphasised[1:] -= np.float32(PREEMPHASIS) * samples[:-1]
     padded = np.pad(emphasised, N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
-    amplitude = np.abs(scipy.fft.rfft(frames * _HANN, axis=-1)) @ _BANK.T
+    amplitude = np.abs(np.fft.rfft(frames * _HANN, axis=-1)) @ _BANK.T
     decibels = 20 * np.log10(np.maximum(amplitude, _QUIETEST)) - _REFERENCE_DB
     scaled = 2 * _MOST * (decibels + _RANGE_DB) / _RANGE_DB - _MOST
     heard: NDArray[np.float32] = np.clip(scaled, -_MOST, _MOST).astype(np.float32)
