@@ -1,4 +1,4 @@
-"""GPU memory of a process, where there is an NVIDIA GPU and its management library (the extra ``gpu``).
+"""GPUs, and a process's memory on them, where there is an NVIDIA GPU and its management library (the extra ``gpu``).
 
 Written for real and not measured here: the machine this was written on has none.
 """
@@ -7,6 +7,8 @@ import importlib.util
 from typing import Any, Final
 
 import structlog
+
+from pipeline.messages import GpuState
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,19 @@ class Gpus:
             log.info("no GPU is watched", reason=str(error))
             return
         self._nvml = pynvml
+
+    def states(self) -> list[GpuState]:
+        """How busy and how full each is; those that cannot be asked are left out."""
+        found = []
+        for number, device in enumerate(self._devices):
+            try:
+                busy = self._nvml.nvmlDeviceGetUtilizationRates(device)
+                memory = self._nvml.nvmlDeviceGetMemoryInfo(device)
+            except self._nvml.NVMLError as error:
+                log.warning("a GPU cannot be asked", gpu=number, reason=str(error))
+                continue
+            found.append(GpuState(number, float(busy.gpu), round(memory.used / _MB, 1), round(memory.total / _MB, 1)))
+        return found
 
     def memory_mb(self, pid: int) -> float:
         """What the process holds on all GPUs; 0 where there is none."""

@@ -221,12 +221,22 @@ class StageState(msgspec.Struct, frozen=True, array_like=True):
     vitals: Vitals
 
 
+class GpuState(msgspec.Struct, frozen=True, array_like=True):
+    """One GPU, all its users together. `busy_percent`: of the time, a kernel ran on it."""
+
+    index: int
+    busy_percent: float
+    used_mb: float
+    total_mb: float
+
+
 class Status(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """The supervisor's view of all; published on the topic `status`."""
 
     ready: bool
     draining: bool
     stages: list[StageState]
+    gpus: list[GpuState] = []
 
 
 class VersionError(Exception):

@@ -19,7 +19,7 @@ from pipeline.forkserver import Forkserver, ForkserverError
 from pipeline.gpu import Gpus
 from pipeline.hand import held
 from pipeline.instance import Instance, InstanceConfig
-from pipeline.messages import Ready, Status
+from pipeline.messages import GpuState, Ready, Status
 
 _TICK_MS: Final = 50
 _STATUS_EVERY_S: Final = 0.5
@@ -42,6 +42,7 @@ class Supervisor:
         self._blame = Blame()
         self._check_due = 0.0
         self._gpus = Gpus()
+        self._gpu_states: list[GpuState] = []
         self._config: Config = told.config
         self._told = told
         self._context = zmq.Context()
@@ -125,6 +126,7 @@ class Supervisor:
             self._check_due = time.monotonic() + _CHECK_EVERY_S
             for child in self._children.values():
                 child.check(self._gpus)
+            self._gpu_states = self._gpus.states()
 
     def _start(self, child: Child) -> None:
         try:
@@ -159,7 +161,8 @@ class Supervisor:
         first_ready = ready and not self._announced
         if first_ready or time.monotonic() >= self._status_due:
             self._status_due = time.monotonic() + _STATUS_EVERY_S
-            self._status.send(Status(ready, self._stopping, [child.describe() for child in self._children.values()]))
+            stages = [child.describe() for child in self._children.values()]
+            self._status.send(Status(ready, self._stopping, stages, self._gpu_states))
         if first_ready and self._healthz_is_ready():
             self._announced = True
             sys.stdout.write(f"ready {self._told.access.address}\n")

@@ -30,6 +30,7 @@ _OPTIONS: Final = {"host": "127.0.0.1", "port": "9464"}
 _LISTEN_S: Final = 0.1
 _ASK_S: Final = 1.0
 NS_PER_S: Final = 1e9
+_MB: Final = 1_048_576
 BUDGET_S: Final = 0.04
 BUCKETS_S: Final = tuple(sorted({BUDGET_S, *(round(1e-4 * 1.15**step, 6) for step in range(62))}))
 """From 0.1 ms to half a second, each 15 % above the one before: a quantile read from them is right to 7 %. A frame's
@@ -62,6 +63,9 @@ class Metrics:
         self._descriptors = gauge("lipwire_process_open_descriptors", "Open file descriptors of the process.")
         self._threads = gauge("lipwire_process_threads", "Threads of the process.")
         self._gpu = gauge("lipwire_process_gpu_bytes", "Memory of the process on GPUs.")
+        self._gpu_busy = Gauge("lipwire_gpu_busy_ratio", "Of the time, a kernel ran on it.", ["gpu"], registry=registry)
+        self._gpu_used = Gauge("lipwire_gpu_used_bytes", "Of its memory, by all.", ["gpu"], registry=registry)
+        self._gpu_total = Gauge("lipwire_gpu_total_bytes", "Its memory.", ["gpu"], registry=registry)
         self._ready = Gauge("lipwire_ready", "1 while every process is ready.", registry=registry)
         self._last_drops: dict[tuple[str, int], dict[str, int]] = {}
         self._last_restarts: Tally[tuple[str, int]] = Tally()
@@ -74,6 +78,10 @@ class Metrics:
         self._ready.set(notice.ready)
         for stage in notice.stages:
             self._hear_stage(stage)
+        for gpu in notice.gpus:
+            self._gpu_busy.labels(str(gpu.index)).set(gpu.busy_percent / 100)
+            self._gpu_used.labels(str(gpu.index)).set(gpu.used_mb * _MB)
+            self._gpu_total.labels(str(gpu.index)).set(gpu.total_mb * _MB)
 
     def _hear_probe(self, probe: Probe) -> None:
         self._queue.labels(probe.process).observe(probe.queue_ns / NS_PER_S)
@@ -93,11 +101,11 @@ class Metrics:
         self._last_restarts[key] = stage.restarts
         self._up.labels(*labels).set(stage.state == "ready")
         self._failing.labels(*labels).set(stage.state == "failing")
-        self._rss.labels(*labels).set(stage.vitals.rss_mb * 1_048_576)
+        self._rss.labels(*labels).set(stage.vitals.rss_mb * _MB)
         self._cpu.labels(*labels).set(stage.vitals.cpu_percent / 100)
         self._descriptors.labels(*labels).set(stage.vitals.descriptors)
         self._threads.labels(*labels).set(stage.vitals.threads)
-        self._gpu.labels(*labels).set(stage.vitals.gpu_mb * 1_048_576)
+        self._gpu.labels(*labels).set(stage.vitals.gpu_mb * _MB)
 
 
 class _EdgeHealth(msgspec.Struct):

@@ -43,7 +43,8 @@ class Observer:
             for stage in self._status.stages
         }
         down = [name for name, stage in stages.items() if stage["state"] != "ready"]
-        return {"ready": self._status.ready, "down": down, "stages": stages}
+        gpus = [msgspec.structs.asdict(gpu) for gpu in self._status.gpus]
+        return {"ready": self._status.ready, "down": down, "stages": stages, "gpus": gpus}
 
     def stats(self, tuning: live.Tuning) -> live.Stats:
         """Every stage since the last call. The first call subscribes: nobody pays for probes that nobody reads."""
@@ -54,7 +55,11 @@ class Observer:
                 self._summary.add(probe)
         notes = {stage.process: stage.note for stage in self._status.stages}
         return live.Stats(
-            stages=[self._row(name, notes.get(name, "")) for name in self._context.config.process],
+            stages=[
+                self._row(name, notes.get(name, ""))
+                for name, process in self._context.config.process.items()
+                if process.receives  # what stands beside the audio's path has no windows
+            ],
             tuning=tuning,
             failing={stage.process: stage.reason for stage in self._status.stages if stage.state == _FAILING},
         )

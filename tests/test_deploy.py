@@ -17,16 +17,10 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from tests.running import ROOT, Pipeline, wait_until
+from tests.running import ROOT, Pipeline, free_port, wait_until
 
 DEPLOY = ROOT / "deploy"
 NAME = "lipwire.example.com"
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:

@@ -69,6 +69,7 @@ REPORTS: st.SearchStrategy[Report] = st.one_of(
     st.builds(messages.Heartbeat, TEXT, INTEGERS, INTEGERS),
 )
 STATES = st.builds(messages.StageState, TEXT, INTEGERS, INTEGERS, TEXT, INTEGERS, TEXT, TEXT, VITALS)
+GPUS = st.builds(messages.GpuState, INTEGERS, FLOATS, FLOATS, FLOATS)
 PROBES = st.builds(
     Probe,
     TEXT,
@@ -84,7 +85,7 @@ PROBES = st.builds(
 )
 NOTICES: st.SearchStrategy[Probes | Status] = st.one_of(
     st.builds(Probes, st.lists(PROBES, max_size=4)),
-    st.builds(Status, st.booleans(), st.booleans(), st.lists(STATES, max_size=4)),
+    st.builds(Status, st.booleans(), st.booleans(), st.lists(STATES, max_size=4), st.lists(GPUS, max_size=2)),
 )
 ROUTE = messages.Route("a", "a", 1, 2, "default", True, messages.VIEW_FULL, 3, 4, 5)
 

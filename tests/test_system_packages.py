@@ -66,7 +66,7 @@ def test_without_apt_the_packages_are_named(bin_folder: Path) -> None:
 
 
 def test_what_is_there_is_left_alone(bin_folder: Path) -> None:
-    for tool in ("google-chrome", "pulseaudio", "pactl", "ffmpeg", "espeak-ng", "flite", "node", "npm"):
+    for tool in ("google-chrome", "pulseaudio", "pactl", "ffmpeg", "prometheus", "espeak-ng", "flite", "node", "npm"):
         program(bin_folder, tool, "exit 99")
     program(bin_folder, "ldconfig", "echo libportaudio.so.2")
     program(bin_folder, "find", "echo libasound_module_pcm_pulse.so")

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.messages import Probe, StageState, Status
+from pipeline.messages import GpuState, Probe, StageState, Status
 from pipeline.probes import NS_PER_MS, StageSummary, Summary
 
 _COLUMNS: Final = ("queue p50", "p99", "service p50", "p99", "age p50", "p99")
@@ -57,6 +57,7 @@ class Picture:
         self._summary = Summary()
         self._counted: dict[str, int] = {}
         self._states: dict[str, list[StageState]] = {}
+        self._gpus: list[GpuState] = []
         self._sessions: dict[str, _Session] = {}
         self._sparks: deque[float] = deque(maxlen=_SPARK_SECONDS)
         self._ages_ms: list[float] = []
@@ -68,6 +69,7 @@ class Picture:
         """Something was published."""
         if isinstance(notice, Status):
             self._states = {}
+            self._gpus = notice.gpus
             for stage in notice.stages:
                 self._states.setdefault(stage.process, []).append(stage)
             return
@@ -116,7 +118,13 @@ class Picture:
 
     def screen(self) -> RenderableType:
         """For a terminal."""
-        return Group(self._stages(), self._sessions_table(), self._spark_line())
+        return Group(self._stages(), *self._gpu_lines(), self._sessions_table(), self._spark_line())
+
+    def _gpu_lines(self) -> list[Text]:
+        return [
+            Text(f"GPU {gpu.index}: {gpu.busy_percent:.0f} % busy, {gpu.used_mb:.0f} of {gpu.total_mb:.0f} MB")
+            for gpu in self._gpus
+        ]
 
     def _stages(self) -> Table:
         table = Table(title="lipwire, ms")

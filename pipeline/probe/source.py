@@ -44,7 +44,8 @@ def choose_instance(folder: Path | None) -> Instance:
 
 def order_of(instance: Instance) -> list[str]:
     """The stages in the order of the audio's path; the edge is measured where frames leave, last."""
-    stages = list(instance.read_config().config.process)
+    processes = instance.read_config().config.process
+    stages = [name for name, process in processes.items() if process.receives]
     return [*stages[1:], stages[0]]
 
 
