@@ -72,7 +72,7 @@ class Meter:
         self._order = list(told.config.process)
         self._processes = processes(told.supervisor_pid)
         self._inlet = NoticeInlet(zmq.Context.instance(), instance, PROBES_SOCKET)
-        self._heard: list[Probe] = []
+        self.heard: list[Probe] = []
         self._cpu: list[tuple[float, dict[str, float]]] = []
         self._stop = threading.Event()
 
@@ -92,7 +92,7 @@ class Meter:
         next_s = 0.0
         while not self._stop.is_set():
             self._inlet.sub.poll(_POLL_MS)
-            self._heard += [probe for probe in self._inlet.take() if isinstance(probe, Probe)]
+            self.heard += [probe for probe in self._inlet.take() if isinstance(probe, Probe)]
             if time.monotonic() >= next_s:
                 next_s = time.monotonic() + _SAMPLE_S
                 self._cpu.append((time.monotonic(), self._cpu_seconds()))
@@ -109,7 +109,7 @@ class Meter:
         summaries: dict[str, StageSummary] = {}
         batches: dict[str, list[int]] = {}
         before: dict[str, dict[str, int]] = {}
-        for probe in self._heard:
+        for probe in self.heard:
             at = probe.at_ns / 1e9
             if at < began:
                 before[probe.process] = probe.drops
