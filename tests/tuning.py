@@ -80,9 +80,7 @@ def measured(name: str, sessions: int, seconds: float, *options: str) -> Found:
         for probe in meter.heard:
             if probe.process == "edge":
                 by_second[int(probe.at_ns / 1e9 - began_s)].append(probe.age_ns / 1e6)
-    curve = [
-        Second(at, len(ages) / sessions, float(np.percentile(ages, 99))) for at, ages in sorted(by_second.items())
-    ]
+    curve = [Second(at, len(ages) / sessions, float(np.percentile(ages, 99))) for at, ages in sorted(by_second.items())]
     return Found(name, curve, settled, level, sessions)
 
 

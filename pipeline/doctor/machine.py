@@ -66,8 +66,8 @@ def packages(needed: Sequence[str]) -> Iterator[Finding]:
             )
             continue
         good += 1
-    if good:
-        yield ok("packages", f"{good} of {len(needed)} in a version that will do")
+    if good == len(needed):
+        yield ok("packages", f"all {good} in a version that will do")
 
 
 def memory() -> Iterator[Finding]:
