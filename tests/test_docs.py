@@ -38,7 +38,7 @@ def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
     assert {str(page): found for page in pages if (found := FETCHED.findall(page.read_text()))} == {}
 
 
-@pytest.mark.parametrize("page", ["extending.md"])
+@pytest.mark.parametrize("page", ["extending.md", "probes.md"])
 def test_excerpts_are_what_they_quote(page: str) -> None:
     excerpts = list(EXCERPT.finditer((ROOT / "docs" / page).read_text()))
     assert excerpts

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -25,10 +26,14 @@ ORDER = ["ingest", "mel", "infer", "publish", "edge"]
 NAME = "under-which-others-may-watch"
 
 
+def popen(*arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def start(pipeline: Pipeline, module: str, *arguments: str) -> "subprocess.Popen[str]":
     (folder,) = instance_folders_of(pipeline.popen.pid)
-    command = [sys.executable, "-m", module, "--instance", str(folder), *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return popen("-m", module, "--instance", str(folder), *arguments)
 
 
 async def _speak(pipeline: Pipeline) -> None:
@@ -135,6 +140,22 @@ def test_without_a_voice_there_is_nothing_to_trace(pipeline: Pipeline, tmp_path:
     assert tracer.returncode == 1
     assert "nobody spoke" in err
     assert not (tmp_path / "trace.json").exists()
+
+
+async def test_the_documents_own_listener_hears_every_stage(pipeline: Pipeline) -> None:
+    (folder,) = instance_folders_of(pipeline.popen.pid)
+    listener = popen(str(ROOT / "examples" / "listen.py"), str(folder))
+    assert listener.stdout is not None
+    heard: set[str] = set()
+    try:
+        async with somebody_speaks(pipeline):
+            while heard != set(ORDER):
+                line = await asyncio.to_thread(listener.stdout.readline)
+                assert re.fullmatch(r"\w+ [0-9a-f]{8} \d+ \d+\.\d\d ms\n", line)
+                heard.add(line.split()[0])
+    finally:
+        listener.kill()
+        listener.communicate()
 
 
 def test_drops_are_summed_over_replicas_and_not_over_time() -> None:
