@@ -129,7 +129,7 @@ def draw(probes: Sequence[Probe], order: Sequence[str], path: Path) -> None:
     axes.set_yticks(range(len(stages)), stages)
     axes.invert_yaxis()
     axes.set_xlim(0, span_ms)
-    axes.set_xlabel("ms; a colour is a window")
+    axes.set_xlabel("ms; windows of one number have one colour")
     figure.savefig(path, dpi=110)
 
 
