@@ -15,7 +15,7 @@ VERSIONS   := pyproject.toml constraints.txt
 NODE       := node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test style types tests docs package format system clean
+.PHONY: help run test style types tests coverage docs package format system clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,9 +33,12 @@ types: $(TESTABLE) $(NODE) ## mypy --strict on everything, tsc on the web client
 	$(BIN)/mypy
 	node_modules/.bin/tsc
 
-tests: $(TESTABLE) $(NODE) system ## pytest with coverage, stages included; ARGS="-k ring" and the like
+tests: $(TESTABLE) $(NODE) system ## pytest; ARGS="-k ring" and the like
+	scripts/tests.sh "$(BIN)/python -m" $(ARGS)
+
+coverage: $(TESTABLE) $(NODE) system ## pytest, and which lines of pipeline, stages and models no test runs; two minutes longer
 	$(BIN)/coverage erase
-	scripts/tests.sh $(BIN)/coverage $(ARGS)
+	scripts/tests.sh "$(BIN)/coverage run -m" $(ARGS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report --skip-covered --skip-empty
 

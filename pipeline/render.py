@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 import csv
 import io
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -31,8 +29,8 @@ from pipeline.audio import CHUNK_MS, CHUNK_SAMPLES, SAMPLE_RATE_HZ, Samples
 from pipeline.client import LipSync, LiveFrame, ServerError, ServerGoneError
 from pipeline.movie import FINE, WHOLE, MovieWriter
 from pipeline.protocol.requests import Pace
+from pipeline.spawn import SpawnError, spawned
 
-_STOP_S: Final = 20.0
 _SAMPLES_PER_MS: Final = SAMPLE_RATE_HZ // 1000
 _TRACK_COLUMNS: Final = ("time_s", "aperture", "rounding")
 
@@ -186,30 +184,17 @@ def track_row(frame: LiveFrame, time_ms: float) -> tuple[str, str, str]:
 
 
 @contextlib.contextmanager
-def own_pipeline() -> Iterator[str]:
-    """A pipeline for this rendering alone, on a free port; gives its WebSocket's address.
+def server(url: str | None) -> Iterator[str]:
+    """The WebSocket's address of the server at `url`, or of a pipeline for this rendering alone.
 
     Raises:
-        RenderError: it does not start; with its own words.
+        SpawnError: it does not start; with its own words.
     """
-    command = [sys.executable, "-m", "pipeline.run", "--port", "0"]
-    with tempfile.TemporaryFile("w+", errors="replace") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            if not line.startswith("ready http"):
-                log.seek(0)
-                raise RenderError(f"the pipeline did not start:\n{log.read()}")
-            yield line.split()[1].replace("http", "ws", 1) + "/ws"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            process.stdout.close()
+    if url is not None:
+        yield url
+        return
+    with spawned() as own:
+        yield own.url
 
 
 async def render(url: str, samples: Samples, out: Path, speaker: str | None, *, track: bool) -> str:
@@ -266,13 +251,13 @@ def main() -> None:
         for path in (arguments.output, arguments.track):
             if path is not None:
                 check_writable(path)
-        with contextlib.nullcontext(arguments.url) if arguments.url else own_pipeline() as url:
+        with server(arguments.url) as url:
             track = asyncio.run(
                 render(url, samples, arguments.output, arguments.speaker, track=arguments.track is not None)
             )
         if arguments.track is not None:
             arguments.track.write_text(track, encoding="utf-8")
-    except (RenderError, ServerError, ServerGoneError, av.error.FFmpegError, OSError) as error:
+    except (RenderError, SpawnError, ServerError, ServerGoneError, av.error.FFmpegError, OSError) as error:
         sys.exit(f"lipwire: {error}")
     except KeyboardInterrupt:
         sys.exit("lipwire: stopped; nothing was written")

@@ -1,17 +1,20 @@
 #!/bin/sh
-# Runs the tests under coverage: scripts/tests.sh COVERAGE [PYTEST ARGUMENTS].
-# Without arguments, those that only compute run beside those that keep time, at the lowest priority: the latter mostly wait.
+# Runs the tests: scripts/tests.sh "PYTHON -m" [PYTEST ARGUMENTS]; "coverage run -m" for PYTHON -m, to see what they run.
+# Without arguments, those that need not be in time run beside those that do, at the lowest priority: the latter mostly wait.
 set -u
-coverage=$1
+run=$1
 shift
+# shellcheck disable=SC2086 # $run is a command and its first words
 if [ $# -gt 0 ]; then
-    exec "$coverage" run -m pytest --durations=12 "$@" </dev/null
+    exec $run pytest --durations=12 "$@" </dev/null
 fi
 log=$(mktemp)
-nice -n 19 "$coverage" run -m pytest --durations=12 -m offline -o timeout=600 -p no:cacheprovider </dev/null >"$log" 2>&1 &
+# shellcheck disable=SC2086
+nice -n 19 $run pytest --durations=12 -m offline -o timeout=600 -p no:cacheprovider </dev/null >"$log" 2>&1 &
 beside=$!
 trap 'kill "$beside" 2>/dev/null; rm -f "$log"' EXIT INT TERM
-"$coverage" run -m pytest --durations=12 -m "not offline" </dev/null
+# shellcheck disable=SC2086
+$run pytest --durations=12 -m "not offline" </dev/null
 keeping_time=$?
 wait "$beside"
 computing=$?

@@ -6,7 +6,6 @@ Every request is answered by its deadline, whatever became of it. Serves the pag
 
 import asyncio
 import logging
-import sys
 import time
 import zlib
 from collections.abc import Coroutine
@@ -23,7 +22,6 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request as HttpRequest
 from websockets.http11 import Response
 
-from models.speaker import SpeakerError, list_speakers
 from pipeline.audio import int16_from_samples
 from pipeline.httpserve import StaticFiles, respond
 from pipeline.messages import VIEW_FULL, Chunk, Close, Failed, FarEnd, Frame, Lookup, Message, Prepare, Route, Upload
@@ -54,11 +52,11 @@ from pipeline.protocol.requests import (
 from pipeline.runtime import StageContext, StageError, stage_process
 from stages import answers, doors, tuning
 from stages.answers import NS_PER_MS, NS_PER_S
+from stages.catalogue import Catalogue
 from stages.client import Client, Pending
 from stages.doors import Allowance
 from stages.hearing import processing, voice
 from stages.observer import Observer
-from stages.speakers import speakers_dir
 from stages.streams import Stream
 from stages.tuning import Tuner
 
@@ -69,7 +67,6 @@ _GOING_AWAY: Final = 1001
 _LOSSLESS_WAITING: Final = 16  # chunks of one lossless stream that may be in the stages at once
 _LOSSLESS_PATIENCE: Final = 20  # deadlines: a file's next frame is worth waiting for, through a stage's restart as well
 _POLICY: Final = 1008
-_LOOKS_PER_S: Final = 2  # into the speakers' folder, whoever asks
 _NO_WINDOW: Final = -1  # the sequence of what is no window of its session
 _LOAD_S: Final = 30  # a speaker that takes longer to load is given up
 WEBCLIENT_DIR: Final = Path(__file__).resolve().parent.parent / "webclient"
@@ -89,13 +86,9 @@ class Edge:
         self._streams: dict[str, Stream] = {}
         self._clients: set[Client] = set()
         self._files = StaticFiles(WEBCLIENT_DIR)
-        try:
-            self._speakers = {speaker.name: speaker for speaker in list_speakers(speakers_dir(context))}
-        except SpeakerError as error:
-            sys.exit(str(error))
+        self._speakers = Catalogue(context)
         self._tuner = Tuner(context.config.tuning)
         self._newcomers = Allowance(self.limits.connections_per_s)
-        self._looks = Allowance(_LOOKS_PER_S)
         self._draining = False
 
     # ---- the process --------------------------------------------------------------------------------------------
@@ -236,15 +229,15 @@ class Edge:
             case SwitchModel():
                 self._switch(client, request)
             case ListModels():
-                self._look_again()
-                client.queue.put_answer(jsonform.encode(answers.models(self._speakers, self._settings.speaker)))
+                self._speakers.look_again()
+                client.queue.put_answer(jsonform.encode(answers.models(self._speakers.all, self._settings.speaker)))
             case SubscribeStats():
                 client.wants_stats = request.enabled
 
     # ---- requests: one question, one answer -----------------------------------------------------------------------
 
     def _take_request(self, client: Client, request: WindowRequest | FeatureRequest) -> None:
-        speaker = self._known(request.speaker, request.frame_id)
+        speaker = self._speakers.name(request.speaker, request.frame_id)
         now = time.monotonic_ns()
         sequence = client.next_request
         client.next_request += 1
@@ -285,7 +278,7 @@ class Edge:
 
     def _start_stream(self, client: Client, request: StartStream) -> None:
         self._check_version(request.version)
-        speaker = self._hearing(request.speaker)
+        speaker = self._speakers.name_of_one_that_hears(request.speaker)
         if len(self._streams) >= self.limits.sessions:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, f"{self.limits.sessions} sessions run; try again later")
         self._stop_stream(client, tell=False)
@@ -392,8 +385,7 @@ class Edge:
 
     def _has_pace(self, stream: Stream) -> bool:
         """Whether 25 frames a second are promised: of live streams, by speakers that a processor can paint so fast."""
-        speaker = self._speakers.get(stream.speaker)
-        return stream.pace is Pace.LIVE and speaker is not None and speaker.manifest.image is None
+        return stream.pace is Pace.LIVE and self._speakers[stream.speaker].manifest.image is None
 
     def _send_base_once(self, viewer: Client, frame: Frame) -> None:
         key = (frame.route.speaker, frame.base)
@@ -428,33 +420,6 @@ class Edge:
 
     # ---- speakers -------------------------------------------------------------------------------------------------
 
-    def _known(self, speaker: str | None, frame_id: int = 0) -> str:
-        name = speaker or self._settings.speaker
-        if name not in self._speakers:
-            self._look_again()
-        if name not in self._speakers:
-            known = ", ".join(self._speakers)
-            raise ProtocolError(ErrorCode.UNKNOWN_SPEAKER, f"no speaker {name[:40]!r}; installed: {known}", frame_id)
-        return name
-
-    def _hearing(self, speaker: str | None) -> str:
-        """One that can be spoken through live."""
-        name = self._known(speaker)
-        if self._speakers[name].manifest.articulator is None:
-            raise ProtocolError(ErrorCode.INVALID_REQUEST, f"{name} hears no live sound, only its own features")
-        return name
-
-    def _look_again(self) -> None:
-        """Speakers may have been installed since; those that are gone speak on from memory while they are in it."""
-        if not self._looks.take():
-            return
-        try:
-            found = list_speakers(speakers_dir(self._context))
-        except SpeakerError as error:
-            log.warning("a speaker cannot be read", reason=str(error))
-            return
-        self._speakers |= {speaker.name: speaker for speaker in found}
-
     def _check_version(self, version: int) -> None:
         if version != PROTOCOL_VERSION:
             raise ProtocolError(
@@ -462,7 +427,7 @@ class Edge:
             )
 
     def _switch(self, client: Client, request: SwitchModel) -> None:
-        name = self._hearing(request.speaker)
+        name = self._speakers.name_of_one_that_hears(request.speaker)
         if client.stream is None:
             raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before switch_model")
         stream = client.stream
