@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from models.articulation import CHANNELS
@@ -19,13 +20,16 @@ from models.frontend import CHUNK, SAMPLE_RATE
 from models.install import install
 from models.motion import moved_along
 from models.speaker import Speaker, open_speaker
+from models.training.articulate import Phone
 from models.training.painter import Recipe
+from models.training.speech import write_phones
 from models.training.video import actor, align, choose, ears, loop, pack, read, stages, steady, tflite, track
 from models.training.video.errors import VideoError
 from models.training.video.show import pictures
 from tests.running import ROOT
 
 FPS = read.FPS
+LINE = ("sil", "aa", "p", "aa")
 Picture = NDArray[np.uint8]
 needs_landmarks = pytest.mark.skipif(not tflite.available(), reason=f"no landmark networks: {tflite.HOW}")
 
@@ -50,6 +54,26 @@ def plan_of(video: Path, work: Path) -> stages.Plan:
 
 
 # ---- what a video must be --------------------------------------------------------------------------------------------
+
+
+def test_an_actors_lips_close_where_the_phones_do_and_it_ends_in_silence(tmp_path: Path) -> None:
+    speech = tmp_path / "speech"
+    speech.mkdir()
+    for name in ("ada-1", "bob-1"):
+        soundfile.write(speech / f"{name}.wav", hiss(0.8), SAMPLE_RATE)
+        write_phones(
+            speech / f"{name}.phones.tsv", [Phone(0.2 * n, 0.2 * (n + 1), each) for n, each in enumerate(LINE)]
+        )
+    movie = tmp_path / "actor.mp4"
+    command = ["models.training.video.actor", str(speech), str(movie), "--seconds", "1"]
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    track = np.load(movie.with_suffix(".npy"))
+    aperture = track[:, CHANNELS.index("aperture")]
+    assert aperture[5:10].max() > 0.2, "the vowel"
+    assert aperture[12] < 0.05, "the closure"
+    assert not track[-int(actor.QUIET_S * FPS) :].any()
+    assert read.facts(movie).seconds == pytest.approx(len(track) / FPS, abs=0.1)
 
 
 def test_what_is_no_video_is_said(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from models import frontend
 from models.articulation import CHANNELS
 from models.frontend import SAMPLE_RATE
-from models.training import material, speech, voice
+from models.training import compare, material, speech, voice
 from models.training.__main__ import main
 from models.training.articulate import Phone, articulate
 from models.training.export import Network, evaluate
@@ -149,3 +149,24 @@ def test_a_folder_without_speech_is_said(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(FileNotFoundError, match=r"trans\.txt"):
         voice.make_speech(voice.Bench(tmp_path / "work"), [empty])
+
+
+def test_front_ends_are_compared_and_what_was_fitted_is_not_fitted_again(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(voice, "HELD_OUT", 0.3)
+    monkeypatch.setattr(compare, "CASES", (("newest", 40), ("near", 40), ("near", 0)))
+    monkeypatch.setattr(compare, "LOOKAHEADS_MS", (0, 40))
+    bench = voice.Bench(tmp_path, copies=1)
+    voice.make_speech(bench, [recordings])
+    voice.degrade(bench)
+    picture = tmp_path / "plot.png"
+    capsys.readouterr()
+    assert compare.main(["--work", str(tmp_path), "--steps", "2", "--plot", str(picture)]) == 0
+    table = capsys.readouterr().out.splitlines()[-5:]
+    assert {"newest, 40 ms", "near, 40 ms", "near, 0 ms"} <= {row.split("|")[1].strip() for row in table}
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(compare, "fit", None)
+    assert compare.main(["--work", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines() == table
