@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from models.speaker import Speaker
 from pipeline.audio import SAMPLE_RATE_HZ
@@ -40,12 +40,12 @@ def frame_response(frame: Frame, frame_id: int, born_ns: int, image: bytes, spea
     )
 
 
-def _lookahead_ms(stream: Stream, speaker: Speaker) -> int:
+def _lookahead_ms(stream: Stream[Any], speaker: Speaker) -> int:
     """The sound that is in hand when a mouth is painted: what the network wants, and what processing keeps back."""
     return speaker.manifest.lookahead_ms + stream.delay_ms
 
 
-def frame_meta(stream: Stream, frame: Frame, view: View, speaker: Speaker) -> live.FrameMeta:
+def frame_meta(stream: Stream[Any], frame: Frame, view: View, speaker: Speaker) -> live.FrameMeta:
     """What a live frame says about itself."""
     return live.FrameMeta(
         chunk=frame.route.sequence,
@@ -61,7 +61,7 @@ def frame_meta(stream: Stream, frame: Frame, view: View, speaker: Speaker) -> li
     )
 
 
-def stream_started(stream: Stream, speaker: Speaker) -> live.StreamStarted:
+def stream_started(stream: Stream[Any], speaker: Speaker) -> live.StreamStarted:
     """The answer to start_stream and watch."""
     manifest = speaker.manifest
     return live.StreamStarted(
@@ -83,14 +83,14 @@ def tuning(tuner: Tuner) -> live.Tuning:
     return live.Tuning(level=tuner.level, frames_per_s=tuner.frame_rate_hz, means=means)
 
 
-def stream_stopped(stream: Stream) -> live.StreamStopped:
+def stream_stopped(stream: Stream[Any]) -> live.StreamStopped:
     """The answer to stop_stream."""
     return live.StreamStopped(
         session=stream.session, chunks=stream.next_chunk, frames=stream.frames, dropped=stream.dropped
     )
 
 
-def model_switched(stream: Stream, speaker: Speaker) -> live.ModelSwitched:
+def model_switched(stream: Stream[Any], speaker: Speaker) -> live.ModelSwitched:
     """The answer to switch_model."""
     manifest = speaker.manifest
     return live.ModelSwitched(

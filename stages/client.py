@@ -3,11 +3,10 @@
 import time
 import uuid
 
-import msgspec
 from websockets.asyncio.server import ServerConnection
 
 from pipeline.config import LimitsConfig
-from pipeline.protocol.requests import ReplyForm, View
+from pipeline.protocol.requests import View
 from pipeline.sendqueue import SendQueue
 from stages.doors import Allowance
 from stages.streams import Stream
@@ -23,8 +22,8 @@ class Client:
         self.view = View.FULL
         """What it gets; FULL or PATCH."""
         self.wanted_view = View.FULL
-        self.stream: Stream | None = None
-        self.watching: Stream | None = None
+        self.stream: Stream[Client] | None = None
+        self.watching: Stream[Client] | None = None
         self.wants_sound = False
         """Of the stream that it watches."""
         self.wants_stats = False
@@ -44,13 +43,3 @@ class Client:
         if self.watching is not None or self.wants_stats:
             return 0.0
         return time.monotonic() - self.heard_at
-
-
-class Pending(msgspec.Struct):
-    """A request that waits for its answer."""
-
-    client: Client
-    form: ReplyForm
-    frame_id: int
-    born_ns: int
-    deadline_ns: int

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import OrderedDict
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from pipeline.messages import VIEW_FULL, VIEW_PATCH, Route
 from pipeline.protocol.requests import Hearing, Pace, View
@@ -17,7 +17,10 @@ class Viewer(Protocol):
     view: View
 
 
-class Stream:
+_V = TypeVar("_V", bound=Viewer)
+
+
+class Stream(Generic[_V]):
     """One live stream, from start_stream to stop_stream or the connection's end."""
 
     def __init__(self, speaker: str, pace: Pace, hearing: Hearing, name: str | None) -> None:
@@ -27,7 +30,7 @@ class Stream:
         self.hearing = hearing
         self.delay_ms = delay_ms(hearing.processing)
         self.name = name or self.session
-        self.viewers: list[Viewer] = []
+        self.viewers: list[_V] = []
         self.next_speaker: str | None = None
         """Asked for, and speaks once the stages have it: until then the old one does."""
         self.next_chunk = 0

@@ -10,8 +10,8 @@ class Watcher:
         self.view = view
 
 
-def stream(pace: Pace) -> Stream:
-    return Stream("default", pace, Hearing(0.01), None)
+def stream(pace: Pace) -> Stream[Watcher]:
+    return Stream[Watcher]("default", pace, Hearing(0.01), None)
 
 
 def test_in_a_live_stream_a_frame_settles_all_older_chunks() -> None:
