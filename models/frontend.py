@@ -8,16 +8,17 @@ frames of
 
 (power, ``center=True``, zeros beyond the window's ends; ``n_fft`` is librosa's default), whose shape is
 (80, 77). librosa is the reference, and the source of the filter bank in ``mel_bank.npy``, but takes three
-seconds to import: its numbers are made here with numpy in single precision, and only for the frames that a
-front end keeps.
+seconds to import: its numbers are made here in single precision, and only for the frames that a front end
+keeps. OpenCV transforms them: of what is installed anyway it is the quickest for a process that has slept.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,10 +85,15 @@ class MelFrontEnd:
     frames: NDArray[np.int64]
     """Which of the 77 frames are computed, ascending; [F]."""
     bank: NDArray[np.float32]
-    """[bins, B]: power spectrum -> bands; bins above the highest band are not there."""
+    """[bins, B]: a spectrum's parts, squared -> bands; see `_trimmed`."""
     form: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     """Power by frame and band [N, F, B] -> [N, 32, 16]."""
     summaries: int = 0
+    _samples: NDArray[np.int64] = field(init=False, repr=False)
+    """[F, 800] which samples of a window with half a frame of silence on either side; ready, as each window asks it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_samples", (self.frames * HOP)[:, None] + np.arange(WIN_LENGTH))
 
     def __call__(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         if window.shape != (WINDOW,):
@@ -95,8 +101,7 @@ class MelFrontEnd:
             raise ValueError(msg)
         padded = np.zeros(WINDOW + 2 * _HALF, np.float32)
         padded[_HALF:-_HALF] = window
-        cut = np.lib.stride_tricks.sliding_window_view(padded, WIN_LENGTH)[self.frames * HOP]
-        return self.form(self._power(cut)[None])
+        return self.form(self._power(padded[self._samples])[None])
 
     def over(self, recording: NDArray[np.float32], ends: NDArray[np.int64]) -> NDArray[np.float32]:
         before = max(0, int(WINDOW - ends.min())) + WIN_LENGTH
@@ -130,9 +135,11 @@ class MelFrontEnd:
 
     def _power(self, cut: NDArray[np.float32]) -> NDArray[np.float32]:
         """Frames of samples [F, 800] -> powers by band [F, B]."""
-        spectrum = np.fft.rfft(cut * _HANN, N_FFT, axis=-1)[:, : len(self.bank)]  # complex64, of float32
-        power = (spectrum.real**2 + spectrum.imag**2) @ self.bank
-        return power.astype(np.float32, copy=False)
+        padded = np.zeros((len(cut), N_FFT), np.float32)
+        np.multiply(cut, _HANN, out=padded[:, :WIN_LENGTH])
+        parts = cv2.dft(padded, flags=cv2.DFT_ROWS)[:, : len(self.bank)]
+        power: NDArray[np.float32] = np.square(parts) @ self.bank
+        return power
 
 
 _SPEECH_BANDS: Final = 70
@@ -150,8 +157,10 @@ def _speech_bank() -> NDArray[np.float32]:
 
 
 def _trimmed(bank: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[bins, B] -> [parts, B]: for a real frame's spectrum as OpenCV packs it, the first bin's real part, then each
+    bin's real and imaginary part. Bins above the highest band are left out."""
     used = np.flatnonzero(bank.any(axis=1))
-    return np.ascontiguousarray(bank[: used[-1] + 1])
+    return np.repeat(bank[: used[-1] + 1], 2, axis=0)[1:]
 
 
 def _as_is(power: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -206,6 +215,7 @@ def _with_context(power: NDArray[np.float32]) -> NDArray[np.float32]:
 
 _NEAR_RANGE: Final = np.float32(1e3)
 """In ``near``, what is 30 dB under the window's loudest moment is close to 0: other people are further away."""
+_NEAR_LOG: Final = np.log1p(_NEAR_RANGE)
 _NEAR_QUIET: Final = np.float32(1e-4)
 """As ``_QUIET``, white noise of about -57 dBFS: ``near`` knows no loudness but this, for a microphone's gain says
 nothing of who speaks."""
@@ -218,12 +228,15 @@ def _near(power: NDArray[np.float32]) -> NDArray[np.float32]:
     part.
     """
     loudest = power.mean(axis=2).max(axis=1)[:, None, None]
-    relative = power / np.maximum(loudest, _NEAR_QUIET)
-    compressed = np.log1p(relative * _NEAR_RANGE) / np.log1p(_NEAR_RANGE)
+    compressed = np.log1p(power * (_NEAR_RANGE / np.maximum(loudest, _NEAR_QUIET)))
+    compressed /= _NEAR_LOG
     ranked = np.sort(compressed, axis=1)
-    older = compressed[:, : len(_CONTEXT)].mean(axis=1)
-    summary = np.stack([ranked[:, -3], ranked[:, 2], older], axis=1)
-    return _as_is(np.concatenate([summary, compressed[:, len(_CONTEXT) :]], axis=1))
+    steps = np.empty((len(power), STEPS, BANDS), np.float32)
+    steps[:, 0] = ranked[:, -3]
+    steps[:, 1] = ranked[:, 2]
+    steps[:, 2] = compressed[:, : len(_CONTEXT)].mean(axis=1)
+    steps[:, 3:] = compressed[:, len(_CONTEXT) :]
+    return _as_is(steps)
 
 
 def _frames(first: int, step: int = 1) -> NDArray[np.int64]:

@@ -197,6 +197,8 @@ class Stage(abc.ABC):
 
     batch_limit = 1
     """How many windows it works on together."""
+    leaves_work = False
+    """Whether a batch leaves something to `idle`."""
 
     @abc.abstractmethod
     def warm_up(self) -> str:
@@ -244,6 +246,7 @@ def _loop(context: StageContext, stage: Stage) -> None:
         for message in stale:
             if not message.route.live:
                 context.fail(message.route, ErrorCode.TIMEOUT, "the deadline passed before a frame was painted")
+        more_to_prepare = more_to_prepare or (stage.leaves_work and bool(kept))
         windows: list[Message] = []
         closes: list[Close] = []
         for message in kept:

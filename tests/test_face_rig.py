@@ -5,6 +5,7 @@ import pytest
 
 from models.training.face import ict, rig, visemes
 from models.training.face.identities import DEFAULT
+from models.training.face.paint import paint
 from models.training.face.tongue import ALONG, AROUND, Tongue
 
 VERTICES = 26720
@@ -90,3 +91,21 @@ def test_the_tongue_rides_on_the_jaw_until_it_is_raised(face: rig.Rig) -> None:
     assert shut.shape == (ALONG * AROUND, 3)
     assert tongue.quads().max() == len(shut) - 1
     assert low[-1, 1] < shut[-1, 1] < high[-1, 1]
+
+
+def test_a_head_is_painted_by_where_things_are(face: rig.Rig) -> None:
+    painted = paint(face)
+    assert painted.colour.shape == (VERTICES, 3)
+    assert painted.colour.min() >= 0
+    assert painted.colour.max() <= 1
+    inside, teeth, gums = slice(*ict.MUCOSA_VERTICES), slice(*ict.TOOTH_VERTICES), slice(*ict.GUM_VERTICES)
+    assert (painted.wet[inside] == 1).all(), "the mouth's inside"
+    assert painted.colour[teeth].mean() > painted.colour[gums].mean()
+    lip = painted.lip > 0.9
+    assert lip.any()
+    redness = painted.colour[:, 0] / painted.colour[:, 1]
+    skin = np.zeros(VERTICES, bool)
+    skin[slice(*ict.FACE_VERTICES)] = True
+    assert redness[lip].mean() > redness[skin & (painted.lip < 0.1)].mean()
+    assert painted.beard[lip].max() < 0.1, "none grows on lips"
+    assert painted.beard.max() > 0.2

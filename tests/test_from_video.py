@@ -6,7 +6,8 @@ What needs the face landmark networks is skipped where they are not installed (d
 import dataclasses
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,21 @@ from models.speaker import Speaker, open_speaker
 from models.training.articulate import Phone
 from models.training.painter import Recipe
 from models.training.speech import write_phones
-from models.training.video import actor, align, choose, ears, loop, pack, read, stages, steady, tflite, track
+from models.training.video import (
+    actor,
+    align,
+    choose,
+    command,
+    ears,
+    loop,
+    pack,
+    read,
+    seen,
+    stages,
+    steady,
+    tflite,
+    track,
+)
 from models.training.video.errors import VideoError
 from models.training.video.show import pictures
 from tests.running import ROOT
@@ -48,6 +63,17 @@ def hiss(seconds: float) -> NDArray[np.float32]:
     return (0.05 * np.random.default_rng(2).standard_normal(int(seconds * SAMPLE_RATE))).astype(np.float32)
 
 
+def said(folder: Path, line: Sequence[str]) -> Path:
+    """Two people's aligned recordings of a line; `folder`."""
+    folder.mkdir()
+    for name in ("ada-1", "bob-1"):
+        soundfile.write(folder / f"{name}.wav", hiss(0.2 * len(line)), SAMPLE_RATE)
+        write_phones(
+            folder / f"{name}.phones.tsv", [Phone(0.2 * n, 0.2 * (n + 1), each) for n, each in enumerate(line)]
+        )
+    return folder
+
+
 def plan_of(video: Path, work: Path) -> stages.Plan:
     about = pack.About("tiny", "Tiny", "Only for tests.\nNot for anything else.")
     return stages.Plan(video, work, about, Recipe(steps=12), shortest_s=1.0)
@@ -57,13 +83,7 @@ def plan_of(video: Path, work: Path) -> stages.Plan:
 
 
 def test_an_actors_lips_close_where_the_phones_do_and_it_ends_in_silence(tmp_path: Path) -> None:
-    speech = tmp_path / "speech"
-    speech.mkdir()
-    for name in ("ada-1", "bob-1"):
-        soundfile.write(speech / f"{name}.wav", hiss(0.8), SAMPLE_RATE)
-        write_phones(
-            speech / f"{name}.phones.tsv", [Phone(0.2 * n, 0.2 * (n + 1), each) for n, each in enumerate(LINE)]
-        )
+    speech = said(tmp_path / "speech", LINE)
     movie = tmp_path / "actor.mp4"
     command = ["models.training.video.actor", str(speech), str(movie), "--seconds", "1"]
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -205,7 +225,7 @@ def video(tmp_path_factory: pytest.TempPathFactory, amara: Speaker) -> Path:
 
 
 @needs_landmarks
-def test_a_short_video_becomes_a_speaker(tmp_path: Path, video: Path) -> None:
+def test_a_short_video_becomes_a_speaker(tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = plan_of(video, tmp_path / "work")
     speaker, figures = stages.make(plan)
     assert install(speaker.folder, tmp_path / "speakers").name == "tiny"
@@ -217,7 +237,13 @@ def test_a_short_video_becomes_a_speaker(tmp_path: Path, video: Path) -> None:
     shown = next(pictures(speaker, np.zeros((1, 7), np.float32)))
     assert shown.shape == (512, 512, 3)
     looked = (plan.work / "points.npy").stat().st_mtime_ns
-    stages.make(plan)
+    monkeypatch.setattr(stages, "Plan", partial(stages.Plan, shortest_s=plan.shortest_s))
+    licence = tmp_path / "licence.txt"
+    licence.write_text("Only for tests.\nNot for anything else.")
+    named = ["--name", "tiny", "--title", "Tiny", "--licence", str(licence), "--steps", "12"]
+    folders = ["--work", str(plan.work), "--out", str(tmp_path / "by-command")]
+    assert command.main([str(video), *named, *folders]) == 0
+    assert open_speaker("tiny", tmp_path / "by-command").manifest == manifest
     assert (plan.work / "points.npy").stat().st_mtime_ns == looked, "nothing is done twice"
 
 
@@ -276,7 +302,31 @@ def test_what_is_filmed_wrongly_is_said(tmp_path: Path, amara: Speaker, scene: s
     assert str(path) in str(raised.value)
 
 
-def test_the_command_says_what_is_wrong() -> None:
+@needs_landmarks
+def test_painted_lips_are_judged_by_what_is_seen_of_them(
+    tmp_path: Path, amara: Speaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from models.training.video.landmarks import Landmarker
+
+    mouths = np.zeros((8, len(CHANNELS)), np.float32)
+    mouths[4:, CHANNELS.index("aperture")] = mouths[4:, CHANNELS.index("jaw")] = 0.8
+    measured = seen.lips(amara, mouths, Landmarker())[:, seen.APERTURE]
+    assert measured[4:].min() > measured[:4].max() + 2, "pixels between the lips"
+    speech = said(tmp_path / "speech", ("sil", "aa", "p", "aa", "iy", "m", "uw", "sil"))
+    assert seen.main([str(speech), "--speaker", "amara"]) == 0
+    told = capsys.readouterr()
+    assert "opens" in told.out + told.err
+    with pytest.raises(SystemExit, match="nobody"):
+        seen.main([str(speech), "--speaker", "nobody"])
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"no licence|empty"):
+        command.main(["gone.mp4", "--name", "me", "--licence", " "])
+    with pytest.raises(SystemExit, match=r"gone\.mp4|GPU"):
+        command.main(["gone.mp4", "--name", "me", "--device", "cuda"])
+    with pytest.raises(SystemExit, match=r"--test .*no NAME"):
+        command.main(["gone.mp4", "--name", "me", "--test", str(tmp_path)])
     done = subprocess.run(
         [sys.executable, "-m", "models.train", "from-video", "gone.mp4", "--name", "me"],
         cwd=ROOT,

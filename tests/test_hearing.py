@@ -97,7 +97,7 @@ def opened(hearing: Hearing, sound: Samples) -> list[bool]:
     for chunk in in_chunks(sound):
         heard = np.concatenate([heard, chunk])[-FFT_SIZE:]
         gates.append(not gate.is_silent(chunk, meter(heard)))
-        gate.look_ahead(chunk)
+        voice.listen([gate])
     return gates
 
 
@@ -142,15 +142,14 @@ def test_the_level_gate_needs_200_ms_of_quiet(levels: list[float]) -> None:
 def test_streams_do_not_hear_one_another() -> None:
     """They share the detector's network, not its state."""
     alone = opened(NEURAL, sample())
-    other = voice.Detector()
-    gate, meter = voice.gate_of(NEURAL), LevelMeter()
+    gate, other, meter = voice.gate_of(NEURAL), voice.VoiceGate(voice.LevelGate(0.01)), LevelMeter()
     heard = np.zeros(FFT_SIZE, np.float32)
     together = []
     for chunk in in_chunks(sample()):
-        other(np.asarray(noise(CHUNK_MS / 1000)))
+        other.detector.add(noise(CHUNK_MS / 1000))
         heard = np.concatenate([heard, chunk])[-FFT_SIZE:]
         together.append(not gate.is_silent(chunk, meter(heard)))
-        gate.look_ahead(chunk)
+        voice.listen([gate, other])
     assert together == alone
 
 

@@ -1,6 +1,7 @@
 """The painter: small enough to serve, learns from renders, and what is served is what was trained."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ torch = pytest.importorskip("torch")
 onnxruntime = pytest.importorskip("onnxruntime")
 Image = pytest.importorskip("PIL.Image")
 
-from models.training import painter  # noqa: E402
+from models.training import painter, sheet  # noqa: E402
 
 RECIPE = painter.Recipe(steps=80, batch=4, rate=1e-2)
 
@@ -119,3 +120,15 @@ def test_the_figures_are_the_literatures() -> None:
     np.testing.assert_allclose(painter.ssim(a, a), 1)
     error = ((a.astype(float) - b) ** 2).mean((1, 2, 3))
     np.testing.assert_allclose(painter.psnr(a, b), 20 * np.log10(255) - 10 * np.log10(error))
+
+
+def test_renders_and_paintings_stand_on_one_sheet(
+    served: Path, renders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "new" / "sheet.jpg"
+    monkeypatch.setattr(sys, "argv", ["sheet", "paintings", str(renders), str(served), str(picture)])
+    sheet.main()
+    shown = np.asarray(Image.open(picture))
+    side = round(160 * sheet.SCALE)
+    assert shown.shape[0] % (3 * side) == 0
+    assert shown.shape[1] == sheet.COLUMNS * side

