@@ -1,8 +1,10 @@
 """Which mouths are rendered: along speech, every beginning a training set, the judged ones apart."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from models.training.face import sample
 from models.training.face.visemes import VISEMES
@@ -44,3 +46,14 @@ def test_alignments_are_read(tmp_path: Path) -> None:
     track = sample.tracks([path])
     assert track.shape == (30, 7)
     assert track[:, 1].max() > 0.5
+
+
+def test_the_command_writes_the_mouths_and_which_are_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        (tmp_path / f"{number}.phones.tsv").write_text(f"0.0\t0.{number + 2}\taa\n0.{number + 2}\t1.2\tb\n")
+    out = tmp_path / "renders" / "articulations.npy"
+    counts = ["--count", "60", "--judged-from", "30", "--judged", "5"]
+    monkeypatch.setattr(sys, "argv", ["sample", str(tmp_path), str(out), *counts])
+    sample.main()
+    assert np.load(out).shape == (60, 7)
+    assert np.load(out.with_name("held_out.npy"))[30:35].all()

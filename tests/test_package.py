@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -57,8 +58,11 @@ def test_a_package_says_what_is_in_it(renders: Path, tmp_path: Path, monkeypatch
     assert np.abs(frame - 140).max() <= 2  # a flat face stays flat: no seam, no colour step
     assert np.load(out / "placement.npy").shape == (3, 2, 3)
 
-    package.package(None, None, out, DEFAULT, articulator=None, quality=88)
+    monkeypatch.setattr(sys, "argv", ["package", str(out)])
+    package.main()
     assert json.loads((out / "manifest.json").read_text()) == described
+    package.package(None, None, tmp_path / "deaf", DEFAULT, articulator=None, quality=88)
+    assert json.loads((tmp_path / "deaf" / "manifest.json").read_text())["front_end"] == "original"
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in SPEAKERS.iterdir() if path.is_dir()))

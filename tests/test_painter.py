@@ -132,3 +132,17 @@ def test_renders_and_paintings_stand_on_one_sheet(
     side = round(160 * sheet.SCALE)
     assert shown.shape[0] % (3 * side) == 0
     assert shown.shape[1] == sheet.COLUMNS * side
+
+
+def test_the_command_fits_exports_and_scores(renders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, figures = tmp_path / "painter.onnx", tmp_path / "score.json"
+    for words in (
+        ["fit", renders, tmp_path / "fit", "--steps", "2"],
+        ["export", tmp_path / "fit" / "painter.pt", network],
+        ["score", renders, network, "--out", figures],
+    ):
+        monkeypatch.setattr(sys, "argv", ["painter", *map(str, words)])
+        painter.main()
+    assert json.loads(figures.read_text()) == painter.score(renders, network) | {
+        "milliseconds": json.loads(figures.read_text())["milliseconds"]
+    }

@@ -87,6 +87,35 @@ def test_a_manifest_with_an_unknown_key_is_refused(copy: Path) -> None:
         open_speaker("default", copy)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"format": 2}, "reads format 1"),
+        ({"name": "robin"}, "its folder says 'default'"),
+        ({"rest": [0.0]}, "1 values in rest"),
+        ({"front_end": "ear"}, "front_end 'ear' is none of"),
+        ({"articulator": None}, "neither an articulator"),
+        ({"files": {}}, "has no SHA-256"),
+    ],
+)
+def test_what_a_manifest_cannot_mean_is_said(copy: Path, wrong: dict[str, Any], said: str) -> None:
+    change(copy, **wrong)
+    with pytest.raises(SpeakerError, match=said):
+        open_speaker("default", copy)
+
+
+def test_pictures_and_tables_of_another_size_are_named(copy: Path) -> None:
+    speaker = open_speaker("default", copy)
+    np.save(speaker.path("placement.npy"), np.zeros((1, 2, 3), np.float32))
+    with pytest.raises(SpeakerError, match=r"placement\.npy: shape \(1, 2, 3\), expected"):
+        speaker.placement()
+    speaker.path("mask.png").write_bytes(b"")
+    with pytest.raises(SpeakerError, match=r"mask\.png: not a grey picture"):
+        speaker.mask()
+    with pytest.raises(SpeakerError, match="sees no picture"):
+        speaker.crop(0)
+
+
 @pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "a/../../b"])
 def test_a_path_out_of_the_folder_is_refused(copy: Path, path: str) -> None:
     change(copy, painter=path)

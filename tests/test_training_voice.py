@@ -99,7 +99,7 @@ def test_a_second_run_gives_the_same_data(recordings: Path) -> None:
 def test_from_recordings_to_a_served_network(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voice, "HELD_OUT", 0.3)
     command = ["--work", str(tmp_path), "--speech", str(recordings), "--copies", "2", "--steps", "6", "--width", "16"]
-    for stage in ("speech", "degrade", "windows", "fit", "export"):
+    for stage in ("speech", "degrade", "windows", "fit", "assess", "export"):
         assert main([*command, "--stage", stage]) == 0
     about = json.loads((tmp_path / "export" / "articulator.json").read_text())
     assert about["front_end"] in frontend.FRONT_ENDS
@@ -108,6 +108,9 @@ def test_from_recordings_to_a_served_network(recordings: Path, tmp_path: Path, m
     network = Network(tmp_path / "export" / "articulator.onnx")
     features = frontend.get(about["front_end"])(buzz())
     (state,) = (tmp_path / "fits").glob("*.pt")
+    figures = json.loads(state.with_suffix(".json").read_text())
+    assert {"held out, clean", "steady"} <= set(figures)
+    assert 0 <= figures["held out, clean"]["closure_mid"] <= 1
     _, model = restore(state)
     floor = voice.floor_of(voice.Bench(tmp_path, copies=2), state)
     assert 0 <= floor < 0.5
