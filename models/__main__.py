@@ -20,6 +20,7 @@ from rich.table import Table
 from models.features import FeaturesError, attach, of_speaker, read_sound
 from models.install import install, remove
 from models.speaker import SPEAKERS_DIR, Speaker, SpeakerError, list_speakers, open_speaker
+from pipeline.extras import needs
 
 
 def listing(speakers: list[Speaker]) -> Table:
@@ -100,10 +101,8 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def _import(given: argparse.Namespace) -> Speaker:
-    try:
-        from models.synctalk2d.convert import convert  # PyTorch is there only with the extra train
-    except ModuleNotFoundError as error:
-        raise SpeakerError(f"importing needs {error.name}: pip install 'lipwire[train]'") from None
+    with needs("train"):
+        from models.synctalk2d.convert import convert
     return convert(
         given.checkpoint,
         given.dataset,

@@ -19,15 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from threadpoolctl import threadpool_limits
 
-from models import cost, frontend
+from models import frontend
 from models.compose import Composer
 from models.engine import OnnxEngine
 from models.frontend import BANDS, CHUNK, SAMPLE_RATE, STEPS, WINDOW
 from models.speaker import Speaker, SpeakerError, open_speaker
-from models.training.speech import read_audio
+from pipeline.extras import needs
 from pipeline.level import FFT_SIZE, LevelMeter
+
+with needs("train", "bench"):
+    from threadpoolctl import threadpool_limits
+
+    from models import cost
+    from models.training.speech import read_audio
 
 SPEECH: Final = Path(__file__).parents[1] / "webclient" / "sample.wav"
 SIDE: Final = 1_500

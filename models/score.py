@@ -20,16 +20,20 @@ from typing import Final
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from models import frontend
 from models.articulation import CHANNELS
 from models.frontend import SAMPLE_RATE
-from models.training import assess, painter, sheet
-from models.training.articulate import articulate
-from models.training.export import Network
-from models.training.judge import Track, judge
-from models.training.speech import Utterance, aligned
+from pipeline.extras import needs
+
+with needs("train"):
+    from PIL import Image, ImageDraw
+
+    from models.training import assess, painter, sheet
+    from models.training.articulate import articulate
+    from models.training.export import Network
+    from models.training.judge import Track, judge
+    from models.training.speech import Utterance, aligned
 
 log = structlog.get_logger(__name__)
 

@@ -3,14 +3,18 @@ own (:mod:`models.training.video.command`)."""
 
 import sys
 
+from pipeline.extras import needs
+
 
 def main(arguments: list[str]) -> int:
     """Hand over to the one or the other; each imports PyTorch, and only what it needs."""
     if arguments[:1] == ["from-video"]:
-        from models.training.video.command import main as from_video
+        with needs("train", "video"):
+            from models.training.video.command import main as from_video
 
         return from_video(arguments[1:])
-    from models.training.__main__ import main as voice
+    with needs("train"):
+        from models.training.__main__ import main as voice
 
     return voice(arguments)
 

@@ -15,16 +15,19 @@ from urllib.parse import urlsplit
 
 import structlog
 import zmq
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Tracer, set_span_in_context
 
 from pipeline.channels import PROBES_SOCKET, NoticeInlet
+from pipeline.extras import needs
 from pipeline.logs import configure_logs
 from pipeline.messages import Probe
 from pipeline.probe.source import choose_instance, order_of
+
+with needs("otel"):
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace import Tracer, set_span_in_context
 
 EVERY: Final = 25
 _COLLECTOR: Final = "http://127.0.0.1:4318/v1/traces"

@@ -18,6 +18,7 @@ import zmq
 from rich.console import Console
 
 from pipeline.channels import PROBES_SOCKET, NoticeInlet
+from pipeline.extras import needs
 from pipeline.instance import Instance
 from pipeline.messages import Probe
 from pipeline.probe.source import choose_instance, order_of
@@ -109,7 +110,8 @@ def _flow(way: Sequence[Probe], pids: dict[tuple[str, int], int]) -> list[dict[s
 
 def draw(probes: Sequence[Probe], order: Sequence[str], path: Path) -> None:
     """The last quarter of a second as a picture."""
-    import matplotlib.pyplot as plt
+    with needs("bench"):
+        import matplotlib.pyplot as plt
 
     span_ms = 250
     end_ns = max(probe.at_ns for probe in probes)

@@ -24,6 +24,7 @@ from pipeline.bench import report
 from pipeline.bench.clients import Seen
 from pipeline.bench.meter import Meter
 from pipeline.bench.report import Run
+from pipeline.extras import needs
 from pipeline.protocol.requests import ReplyForm, View
 from pipeline.spawn import Spawned, SpawnError, spawned
 
@@ -108,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Entry point."""
     given = parser().parse_args()
+    if given.plot:
+        with needs("bench"):
+            from pipeline.bench.plot import plot
     options = [
         *(("--config", str(given.config)) if given.config else ()),
         *(("--speaker", given.speaker) if given.speaker else ()),
@@ -125,8 +129,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("lipwire: stopped")
     if given.plot:
-        from pipeline.bench.plot import plot  # matplotlib is there only with the extra bench
-
         plot(found, given.plot)
     if given.json:
         sys.stdout.write(msgspec.json.encode(found if len(found) > 1 else found[0]).decode() + "\n")
