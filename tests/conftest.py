@@ -1,10 +1,16 @@
 """Fixtures that several test files share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.running import Pipeline, running
+
+if "MUTANT_UNDER_TEST" in os.environ:  # mutmut runs each test hundreds of times, in processes that it forks
+    settings.register_profile("mutants", max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    settings.load_profile("mutants")
 
 OFFLINE = {
     "test_bench",

@@ -48,6 +48,22 @@ def test_what_is_written_is_read(path: Path) -> None:
             assert reader.read(ref) == payload
 
 
+@pytest.mark.parametrize("slot_bytes", [1, 63, 64, 65, 127, 128, 129])
+def test_neighbouring_slots_do_not_touch_whatever_their_size(tmp_path: Path, slot_bytes: int) -> None:
+    path = tmp_path / "ring"
+    create_ring(path, SLOTS, slot_bytes)
+    with RingWriter(path) as writer, RingReader(path) as reader:
+        written = [(writer.write(bytes([number]) * slot_bytes), number) for number in range(1, SLOTS + 1)]
+        for ref, number in written:
+            assert reader.read(ref) == bytes([number]) * slot_bytes
+
+
+def test_a_reader_cannot_change_the_ring(path: Path) -> None:
+    with RingReader(path):
+        (mapping,) = [line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(path))]
+        assert mapping.split()[1].startswith("r-")
+
+
 def test_an_array_is_written_without_a_copy_of_its_own(path: Path) -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     samples = np.linspace(-1, 1, 25, dtype=np.float32)
