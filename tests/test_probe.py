@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from pipeline.audio import CHUNK_MS, CHUNK_SAMPLES
 from pipeline.client import LipSync
-from pipeline.messages import GpuState, Probe, Status
+from pipeline.messages import GpuState, Probe, StageState, Status, Vitals
 from pipeline.probe.picture import Picture
 from pipeline.probes import Summary
 from tests.running import ROOT, Pipeline, instance_folders_of, voice, wait_until
@@ -218,6 +218,17 @@ def test_drops_are_summed_over_replicas_and_not_over_time() -> None:
     stage = summary.stages["infer"]
     assert stage.drops() == {"stale": 5}
     assert stage.percentiles_ms(50) == ([1.0], [2.0], [3.0])
+
+
+def test_stages_that_have_had_nothing_to_do_are_shown() -> None:
+    picture = Picture(["mel", "edge"])
+    running = [StageState(name, 0, 1, "ready", 0, "", "", Vitals(rss_mb=60.0)) for name in ("edge", "mel")]
+    picture.hear(Status(True, False, running))
+    picture.tick(1.0)
+    assert [(row.stage, row.windows, row.rss_mb, row.state) for row in picture.rows()] == [
+        ("mel", 0, 60.0, "ready"),
+        ("edge", 0, 60.0, "ready"),
+    ]
 
 
 def test_a_gpu_is_shown_where_there_is_one_and_a_session_that_left_is_not() -> None:

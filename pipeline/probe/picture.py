@@ -94,8 +94,8 @@ class Picture:
             del self._sessions[name]
 
     def rows(self) -> list[Row]:
-        """In the order of the audio's path."""
-        known = [name for name in self._order if name in self._summary.stages]
+        """In the order of the audio's path; also those that run and have had nothing to do."""
+        known = [name for name in self._order if name in self._summary.stages or name in self._states]
         return [self._row(name, self._summary.stages[name]) for name in known]
 
     def _row(self, name: str, stage: StageSummary) -> Row:
