@@ -1,8 +1,8 @@
 """Edge: clients on one side, the pipeline on the other.
 
-Lets connections in, reads their messages and hands each to the questions (stages/questions.py: one window, one frame)
-or the sessions (stages/sessions.py: live streams), which send into the pipeline; hands them what comes back from it.
-Serves the page and /healthz on the same port.
+Lets connections in, reads their messages and hands each to the questions (stages/clients/questions.py: one window, one
+frame) or the sessions (stages/clients/sessions.py: live streams), which send into the pipeline; hands them what comes
+back from it. Serves the page and /healthz on the same port.
 """
 
 import asyncio
@@ -42,14 +42,15 @@ from pipeline.protocol.requests import (
     WindowRequest,
 )
 from pipeline.runtime import StageContext, stage_process
-from stages import answers, doors, tuning
-from stages.catalogue import Catalogue
-from stages.client import Client
-from stages.doors import Allowance
-from stages.observer import Observer
-from stages.questions import Questions
-from stages.sessions import NO_WINDOW, Sessions
-from stages.streams import Stream
+from stages import tuning
+from stages.clients import answers, doors
+from stages.clients.catalogue import Catalogue
+from stages.clients.client import Client
+from stages.clients.doors import Allowance
+from stages.clients.observer import Observer
+from stages.clients.questions import Questions
+from stages.clients.sessions import NO_WINDOW, Sessions
+from stages.clients.streams import Stream
 from stages.tuning import Tuner
 
 _SWEEP_S: Final = 0.05

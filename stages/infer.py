@@ -1,8 +1,8 @@
 """Infer: features in, painted mouths out.
 
 Receives Features; what has arrived together is inferred together, per speaker, where that is faster here (see
-models/engine/choose.py). What a speaker does with them is in `stages/faces.py`. Sends Mouth, and Prepare once the
-speaker is there.
+models/engine/choose.py). What a speaker does with them is in `stages/painting/faces.py`. Sends Mouth, and Prepare
+once the speaker is there.
 """
 
 import sys
@@ -15,9 +15,9 @@ from models.speaker import Speaker, SpeakerError
 from pipeline.messages import Features, Message, Mouth, Prepare
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
 from pipeline.validation import look_at
-from stages.beside import Beside
-from stages.faces import Face, Painted, face_of
 from stages.loading import Loader
+from stages.painting.beside import Beside
+from stages.painting.faces import Face, Painted, face_of
 from stages.speakers import open_installed
 from stages.tuning import ONE_BY_ONE
 

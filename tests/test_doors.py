@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from pipeline.access import TOKEN_LENGTH, TOKEN_VARIABLE
-from stages.doors import Allowance
+from stages.clients.doors import Allowance
 from tests.running import ROOT, Pipeline, instance_folders_of, running, start
 
 TOKEN = "correct-horse-battery"

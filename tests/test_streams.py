@@ -2,7 +2,7 @@
 
 from pipeline.messages import VIEW_FULL, VIEW_PATCH
 from pipeline.protocol.requests import Hearing, Pace, View
-from stages.streams import Stream
+from stages.clients.streams import Stream
 
 
 class Watcher:

@@ -9,7 +9,7 @@ import structlog
 from models.speaker import Speaker, SpeakerError, list_speakers
 from pipeline.protocol.errors import ErrorCode, ProtocolError
 from pipeline.runtime import StageContext
-from stages.doors import Allowance
+from stages.clients.doors import Allowance
 from stages.speakers import speakers_dir
 
 _LOOKS_PER_S: Final = 2  # into the speakers' folder, whoever asks

@@ -12,10 +12,10 @@ from pipeline.protocol.binary import BinaryType
 from pipeline.protocol.errors import ErrorCode, ProtocolError, encode_failure
 from pipeline.protocol.requests import FeatureRequest, ReplyForm, WindowRequest
 from pipeline.runtime import StageContext, StageError
-from stages import answers
-from stages.answers import NS_PER_MS
-from stages.catalogue import Catalogue
-from stages.client import Client
+from stages.clients import answers
+from stages.clients.answers import NS_PER_MS
+from stages.clients.catalogue import Catalogue
+from stages.clients.client import Client
 
 
 class _Pending(msgspec.Struct):

@@ -8,8 +8,8 @@ from websockets.asyncio.server import ServerConnection
 from pipeline.config import LimitsConfig
 from pipeline.protocol.requests import View
 from pipeline.sendqueue import SendQueue
-from stages.doors import Allowance
-from stages.streams import Stream
+from stages.clients.doors import Allowance
+from stages.clients.streams import Stream
 
 
 class Client:

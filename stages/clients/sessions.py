@@ -23,12 +23,13 @@ from pipeline.protocol.requests import (
     WatchSession,
 )
 from pipeline.runtime import StageContext, StageError
-from stages import answers, tuning
-from stages.answers import NS_PER_MS, NS_PER_S
-from stages.catalogue import Catalogue
-from stages.client import Client
+from stages import tuning
+from stages.clients import answers
+from stages.clients.answers import NS_PER_MS, NS_PER_S
+from stages.clients.catalogue import Catalogue
+from stages.clients.client import Client
+from stages.clients.streams import Stream
 from stages.hearing import processing, voice
-from stages.streams import Stream
 from stages.tuning import Tuner
 
 _LOSSLESS_PATIENCE: Final = 20  # deadlines: a file's next frame is worth waiting for, through a stage's restart as well

@@ -9,7 +9,7 @@ from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.messages import Frame
 from pipeline.protocol import jsonform, live
 from pipeline.protocol.requests import View
-from stages.streams import Stream
+from stages.clients.streams import Stream
 from stages.tuning import WORDS, Tuner
 
 NS_PER_MS: Final = 1_000_000

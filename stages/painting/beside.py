@@ -12,7 +12,7 @@ from typing import Final
 
 from pipeline.messages import Features
 from pipeline.runtime import StageContext
-from stages.faces import Face, Painted
+from stages.painting.faces import Face, Painted
 
 NICER: Final = 5
 """Steps of priority under the stage's own."""
