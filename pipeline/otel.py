@@ -5,7 +5,6 @@ stage. One window in 25 of each session is sent, which is one a second; --every 
 """
 
 import argparse
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -114,7 +113,7 @@ def main() -> None:
                 send(tracer, window, order, epoch_ns)
                 sent += 1
     except KeyboardInterrupt:
-        sys.stderr.flush()
+        return
     finally:
         provider.shutdown()
         log.info("traces sent", windows=sent, endpoint=given.endpoint)

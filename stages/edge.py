@@ -49,7 +49,7 @@ from stages.clients.client import Client
 from stages.clients.doors import Allowance
 from stages.clients.observer import Observer
 from stages.clients.questions import Questions
-from stages.clients.sessions import NO_WINDOW, Sessions
+from stages.clients.sessions import Sessions
 from stages.clients.streams import Stream
 from stages.tuning import Tuner
 
@@ -238,9 +238,7 @@ class Edge:
         self._context.probe((m.route for m in batch if isinstance(m, Frame)), started_ns)
 
     def _deliver(self, message: Frame | Failed | Prepare) -> None:
-        if isinstance(message, Prepare) or (isinstance(message, Failed) and message.route.sequence == NO_WINDOW):
-            self._sessions.prepared(message)
-        elif not self._questions.deliver(message):
+        if isinstance(message, Prepare) or not self._questions.deliver(message):
             self._sessions.deliver(message)
 
     async def _sweep(self) -> None:

@@ -25,7 +25,7 @@ from stages.hearing.processing import Processor
 log = structlog.get_logger()
 
 LISTEN_S: Final = 0.1  # whether who spoke still does; of all at once: the first costs as much as the next eight
-LISTEN_AT_LATEST_S: Final = 0.15
+LISTEN_AT_LATEST_S: Final = 0.15  # where one of many sessions always waits, and ingest is never idle
 IDLE_S: Final = 120.0  # a session unheard of for so long is forgotten, should its Close have been lost
 
 

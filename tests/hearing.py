@@ -9,6 +9,7 @@ Needs the extras ``sound`` and ``train``.
 
 import argparse
 import itertools
+import math
 import sys
 import time
 import zlib
@@ -34,6 +35,7 @@ from pipeline.level import FFT_SIZE, LevelMeter
 from pipeline.protocol.requests import Hearing, Processing, VoiceActivity
 from stages.hearing import voice
 from stages.hearing.processing import Processor, delay_ms
+from stages.ingest import LISTEN_S
 
 LEAD_S: Final = 4.0
 """Before each recording, of another one in the same noise."""
@@ -46,8 +48,8 @@ ECHO_DB: Final = -6.0
 ECHO_DELAY_MS: Final = 60
 HELD_S: Final = 0.4
 """After speech, in which a gate may still be open: its hangover."""
-LISTEN_CHUNKS: Final = 3
-"""As in ingest, which listens every 100 ms to who speaks."""
+LISTEN_CHUNKS: Final = math.ceil(1000 * LISTEN_S / CHUNK_MS)
+"""So often ingest listens to who speaks."""
 TAIL_S: Final = 1.0
 """After the recording: the pause that ap_silence is taken from, as short recordings have none."""
 ALL: Final = tuple(Processing)

@@ -34,7 +34,7 @@ from stages.tuning import Tuner
 
 _LOSSLESS_PATIENCE: Final = 20  # deadlines: a file's next frame is worth waiting for, through a stage's restart as well
 _LOAD_S: Final = 30  # a speaker that takes longer to load is given up
-NO_WINDOW: Final = -1  # the sequence of what is no window of its session
+_NO_WINDOW: Final = -1  # the sequence of what is no window of its session
 
 
 class Sessions:
@@ -65,11 +65,9 @@ class Sessions:
             raise ProtocolError(ErrorCode.TOO_MANY_SESSIONS, f"{self._limit} sessions run; try again later")
         self._end(client, tell=False)
         stream = Stream[Client](speaker, request.pace, self._how_to_hear(request), request.name)
-        client.stream, client.wanted_view = stream, request.view
-        client.choose_view(patches=self._tuner.level >= tuning.PATCHES)
-        stream.viewers.append(client)
+        client.stream = stream
         self._streams[stream.session] = stream
-        client.queue.put_answer(jsonform.encode(answers.stream_started(stream, self._speakers[stream.speaker])))
+        self._let_see(client, stream, request.view)
 
     def _how_to_hear(self, request: StartStream) -> Hearing:
         sound = self._context.config.sound
@@ -116,7 +114,12 @@ class Sessions:
                 ErrorCode.UNKNOWN_SESSION, f"no session is named {request.name[:64]!r} now; try again later"
             )
         _unwatch(client)
-        client.wanted_view, client.watching, client.wants_sound = request.view, stream, request.sound
+        client.watching, client.wants_sound = stream, request.sound
+        self._let_see(client, stream, request.view)
+
+    def _let_see(self, client: Client, stream: Stream[Client], view: View) -> None:
+        """From now on its frames go to `client`, who is told what to expect."""
+        client.wanted_view = view
         client.choose_view(patches=self._tuner.level >= tuning.PATCHES)
         if client not in stream.viewers:
             stream.viewers.append(client)
@@ -169,18 +172,25 @@ class Sessions:
 
     # ---- frames out -------------------------------------------------------------------------------------------------
 
-    def deliver(self, message: Frame | Failed) -> None:
-        """Show a frame to those who watch, or note that it will not come."""
+    def deliver(self, message: Frame | Failed | Prepare) -> None:
+        """Show a frame to those who watch, or note that it will not come; switch to a speaker that is ready, or not."""
         stream = self._streams.get(message.route.session)
         if stream is None:
             return
-        if isinstance(message, Failed):
+        if isinstance(message, Prepare):
+            self._switched(stream, message.route.speaker)
+        elif isinstance(message, Frame):
+            self._deliver_frame(stream, message)
+        elif message.route.sequence == _NO_WINDOW:
+            _not_switched(stream, ErrorCode(message.error), message.message)
+        else:
             self._chunk_failed(stream, message.route.sequence, ErrorCode(message.error), message.message)
-            return
+
+    def _deliver_frame(self, stream: Stream[Client], frame: Frame) -> None:
         try:
-            self._show(stream, message)
+            self._show(stream, frame)
         except StageError as error:
-            self._chunk_failed(stream, message.route.sequence, error.code, error.message)
+            self._chunk_failed(stream, frame.route.sequence, error.code, error.message)
 
     def _show(self, stream: Stream[Client], frame: Frame) -> None:
         dropped_before = stream.dropped
@@ -230,22 +240,17 @@ class Sessions:
         stream = client.stream
         now = time.monotonic_ns()
         deadline_ns = now + _LOAD_S * NS_PER_S
-        route = Route(stream.session, f"speaker-{name}", NO_WINDOW, 0, name, False, 0, now, deadline_ns, now)
+        route = Route(stream.session, f"speaker-{name}", _NO_WINDOW, 0, name, False, 0, now, deadline_ns, now)
         stream.next_speaker = name
         if not self._context.outlets["chunks"].send(Prepare(route)):
             _not_switched(stream, ErrorCode.UNAVAILABLE, "the ingest stage is restarting; try again")
 
-    def prepared(self, message: Prepare | Failed) -> None:
-        """All stages have the speaker, or one of them cannot have it."""
-        stream = self._streams.get(message.route.session)
-        if stream is None:
-            return
-        if isinstance(message, Failed):
-            _not_switched(stream, ErrorCode(message.error), message.message)
-        elif stream.next_speaker == message.route.speaker:  # else another was asked for meanwhile
-            stream.speaker, stream.next_speaker = message.route.speaker, None
-            switched = answers.model_switched(stream, self._speakers[stream.speaker])
-            _tell_owner(stream, jsonform.encode(switched))
+    def _switched(self, stream: Stream[Client], name: str) -> None:
+        """All stages have it: from the next chunk on it speaks."""
+        if stream.next_speaker != name:
+            return  # another was asked for meanwhile
+        stream.speaker, stream.next_speaker = name, None
+        _tell_owner(stream, jsonform.encode(answers.model_switched(stream, self._speakers[name])))
 
 
 def _check_version(version: int) -> None:

