@@ -30,11 +30,11 @@ IDLE_S: Final = 120.0  # a session unheard of for so long is forgotten, should i
 
 
 class _Session:
-    def __init__(self, history: History, hearing: Hearing) -> None:
+    def __init__(self, history: History, hearing: Hearing, *, live: bool) -> None:
         self.history = history
         self.heard = time.monotonic()
         self._meter = LevelMeter()
-        self.gate = voice.gate_of(hearing)
+        self.gate = voice.gate_of(hearing, live=live)
         self._processor = Processor(hearing.processing) if hearing.processing else None
 
     def hear(self, chunk: Chunk) -> tuple[float, bool]:
@@ -85,7 +85,8 @@ class Ingest(Stage):
         session = self._sessions.get(chunk.route.session)
         if session is None:
             self._forget_idle()
-            session = _Session(History(self._history_path(chunk.route.session)), chunk.hearing)
+            history = History(self._history_path(chunk.route.session))
+            session = _Session(history, chunk.hearing, live=chunk.route.live)
             self._sessions[chunk.route.session] = session
         level, silent = session.hear(chunk)
         if not chunk.route.views:

@@ -149,7 +149,7 @@ class Listener:
         self._lookahead_ms = speaker.manifest.lookahead_ms
 
     def __call__(self, heard: Scene, hearing: Hearing, *, lips: bool = True) -> Listened:
-        gate, meter = voice.gate_of(hearing), LevelMeter()
+        gate, meter = voice.gate_of(hearing, live=True), LevelMeter()
         processor = Processor(hearing.processing) if hearing.processing else None
         history = np.zeros(WINDOW_SAMPLES, np.float32)
         last = self._rest

@@ -89,15 +89,16 @@ def test_the_far_ends_echo_is_taken_away() -> None:
     )
 
 
-def opened(hearing: Hearing, sound: Samples) -> list[bool]:
-    """Chunk by chunk, whether the gate takes it for a voice."""
-    gate, meter = voice.gate_of(hearing), LevelMeter()
+def opened(hearing: Hearing, sound: Samples, *, live: bool = True, listens_every: int = 1) -> list[bool]:
+    """Chunk by chunk, whether the gate takes it for a voice. It is let listen after every so many chunks; 0: never."""
+    gate, meter = voice.gate_of(hearing, live=live), LevelMeter()
     heard = np.zeros(FFT_SIZE, np.float32)
     gates = []
-    for chunk in in_chunks(sound):
+    for number, chunk in enumerate(in_chunks(sound), start=1):
         heard = np.concatenate([heard, chunk])[-FFT_SIZE:]
         gates.append(not gate.is_silent(chunk, meter(heard)))
-        voice.listen([gate])
+        if listens_every and number % listens_every == 0:
+            voice.listen([gate])
     return gates
 
 
@@ -139,14 +140,29 @@ def test_the_level_gate_needs_200_ms_of_quiet(levels: list[float]) -> None:
         assert is_silent == (len(newest) == 5 and all(level < 0.01 for level in newest))
 
 
+def test_a_gate_that_is_not_let_listen_listens_by_itself() -> None:
+    """As where a client sends faster than in real time: what is put off is bounded in sound, not by the clock."""
+    sound = np.concatenate([noise(1), sample()[: 60 * CHUNK_SAMPLES] + noise(2.4), noise(3, 3)])
+    prompt, late = (opened(NEURAL, sound, listens_every=every) for every in (1, 0))
+    shuts = [len(gates) - gates[::-1].index(True) for gates in (prompt, late)]
+    assert 0 <= shuts[1] - shuts[0] <= voice.MOST_UNHEARD_CHUNKS
+
+
+@pytest.mark.parametrize("listens_every", [0, 1, 3])
+def test_a_files_gate_does_not_depend_on_when_it_is_let_listen(listens_every: int) -> None:
+    sound = np.concatenate([sample()[20 * CHUNK_SAMPLES : 60 * CHUNK_SAMPLES] + noise(1.6), noise(1, 3)])
+    expected = opened(NEURAL, sound, live=False)
+    assert opened(NEURAL, sound, live=False, listens_every=listens_every) == expected
+
+
 def test_streams_do_not_hear_one_another() -> None:
     """They share the detector's network, not its state."""
     alone = opened(NEURAL, sample())
-    gate, other, meter = voice.gate_of(NEURAL), voice.VoiceGate(voice.LevelGate(0.01)), LevelMeter()
+    gate, other, meter = voice.gate_of(NEURAL, live=True), voice.gate_of(NEURAL, live=True), LevelMeter()
     heard = np.zeros(FFT_SIZE, np.float32)
     together = []
-    for chunk in in_chunks(sample()):
-        other.detector.add(noise(CHUNK_MS / 1000))
+    for chunk, others in zip(in_chunks(sample()), in_chunks(np.roll(sample(), SAMPLE_RATE_HZ)), strict=True):
+        other.is_silent(others, 0.02)
         heard = np.concatenate([heard, chunk])[-FFT_SIZE:]
         together.append(not gate.is_silent(chunk, meter(heard)))
         voice.listen([gate, other])

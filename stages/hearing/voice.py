@@ -40,6 +40,8 @@ HANGOVER_BLOCKS: Final = 320 // _BLOCK_MS
 ONSET_RATIO: Final = 2.5
 """Times the background's amplitude, 8 dB: from there on a sound is taken for a voice until the detector knows. Twice
 lets more of a street through; four times loses more first phones."""
+MOST_UNHEARD_CHUNKS: Final = 200 // CHUNK_MS
+"""What an open gate may put off where a client sends faster than in real time: less than its hangover."""
 _FLOOR_RISE: Final = 1.05
 """A chunk; the background's amplitude follows louder sound slowly (doubles in 0.6 s), quieter sound at once."""
 _LEAST_FLOOR: Final = 1e-4
@@ -58,10 +60,12 @@ class Gate(Protocol):
         """Whether nobody speaks in this chunk [960], whose level is `level` (pipeline/level.py)."""
 
 
-def gate_of(hearing: Hearing) -> Gate:
-    """The gate that a session has asked for."""
+def gate_of(hearing: Hearing, *, live: bool) -> Gate:
+    """The gate that a session has asked for. A file's decides by its sound alone, and so twice the same."""
     level = LevelGate(hearing.silence_threshold)
-    return VoiceGate(level) if hearing.voice_activity is VoiceActivity.NEURAL else level
+    if hearing.voice_activity is VoiceActivity.LEVEL:
+        return level
+    return VoiceGate(level, MOST_UNHEARD_CHUNKS if live else 1)
 
 
 class LevelGate:
@@ -81,10 +85,12 @@ class VoiceGate:
 
     While it is shut, its detector hears each chunk at once, if it is loud enough. While it is open, `listen` lets it
     hear later, with those of other sessions: the hangover still runs, and the frame of who speaks does not wait for it.
+    Where nobody has let it, it hears `most_unheard` chunks by itself.
     """
 
-    def __init__(self, level: LevelGate) -> None:
+    def __init__(self, level: LevelGate, most_unheard: int) -> None:
         self._level = level
+        self._most_unheard = most_unheard
         self.detector = Detector()
         self._voiceless_blocks = HANGOVER_BLOCKS
         self._floor: float | None = None
@@ -99,7 +105,7 @@ class VoiceGate:
         if quiet and not self._is_open:
             return True  # and no need to ask
         self.detector.add(samples)
-        if not self._is_open:
+        if not self._is_open or self.detector.unheard_chunks >= self._most_unheard:
             listen([self])
         return quiet or not (self._is_open or jumps)
 
@@ -133,6 +139,10 @@ class Detector:
         """The next chunk, [960]; kept, not copied."""
         self._chunks.append(samples)
 
+    @property
+    def unheard_chunks(self) -> int:
+        return len(self._chunks)
+
     def next_block(self) -> NDArray[np.float32] | None:
         """[576] the oldest 32 ms that were not heard, after a little of what was; None where there are none yet."""
         if self._chunks:
@@ -160,7 +170,7 @@ def listen(gates: Iterable[Gate]) -> None:
 
 def warm_up() -> None:
     """So that no session pays for the first time."""
-    gates = [VoiceGate(LevelGate(0.0)) for _ in range(2)]
+    gates = [VoiceGate(LevelGate(0.0), MOST_UNHEARD_CHUNKS) for _ in range(2)]
     for gate in gates:
         gate.detector.add(np.zeros(2 * CHUNK_SAMPLES, np.float32))
     listen(gates)
