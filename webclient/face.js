@@ -22,6 +22,11 @@ import { failingWords, failureWords, fileWords, microphoneWords, tuningWords } f
 
 const LIVE_FRAME_IDS = 500;
 const TEST_FRAME_IDS = 10;
+/** Resting faces count from here: whatever answers such a frame_id answers them. A multiple of the loops' lengths. */
+const RESTING_FRAME_IDS = 4_000_000_000;
+const REST_AGAIN_MS = 1000;
+/** What passes by itself, when a stage is back. */
+const PASSING = ["timeout", "unavailable", "overloaded"];
 
 /**
  * @typedef {object} FaceOptions
@@ -76,6 +81,9 @@ export class LipwireFace extends EventTarget {
     this.level = 0;
     this.lastError = "";
     this.failing = false;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.restingTimer = undefined;
+    this.restingFailed = false;
     this.tuning = 0;
     this.roundTrips = new Recent();
     this.frameId = 0;
@@ -310,11 +318,13 @@ export class LipwireFace extends EventTarget {
 
   /** One frame of silence by the plain JSON request: the face is there before anything is played. */
   showRestingFace() {
-    if (!this.connection.connected) return;
+    clearTimeout(this.restingTimer);
+    this.restingTimer = undefined;
+    if (!this.connection.connected || this.transport) return;
     const { speaker } = this.options;
     this.connection.sendJson({
       action: "generate_frame",
-      frame_id: this.frameId,
+      frame_id: RESTING_FRAME_IDS + this.frameId,
       audio_data: toBase64(new Uint8Array(WINDOW_SAMPLES * 2)),
       use_real_audio: true,
       ...(speaker ? { speaker } : {}),
@@ -359,6 +369,7 @@ export class LipwireFace extends EventTarget {
 
   /** @param {any} answer */
   #text(answer) {
+    if (answer.frame_id >= RESTING_FRAME_IDS) return this.#resting(answer);
     if (this.transport?.text(answer)) return;
     if (answer.success === false) this.#failed(answer);
     else if (answer.action === "models") {
@@ -366,7 +377,20 @@ export class LipwireFace extends EventTarget {
       this.defaultSpeaker = answer.default;
       this.#announce("models", answer);
     } else if (answer.action === "stats") this.#stats(answer);
-    else if (answer.frame_data) this.display.still(fromBase64(answer.frame_data), () => this.transport === null);
+  }
+
+  /** What became of a resting face; nobody looks at it where something is played by now. @param {any} answer */
+  #resting(answer) {
+    if (this.transport) return;
+    const failedBefore = this.restingFailed;
+    this.restingFailed = !answer.frame_data;
+    if (answer.frame_data) {
+      if (failedBefore) this.#tell("");
+      this.display.still(fromBase64(answer.frame_data), () => this.transport === null);
+      return;
+    }
+    this.#tell(failureWords(answer), "error");
+    if (PASSING.includes(answer.error)) this.restingTimer = setTimeout(() => this.showRestingFace(), REST_AGAIN_MS);
   }
 
   /** @param {any} answer */
