@@ -22,6 +22,7 @@ from pipeline.forkserver import Forked, Forkserver
 from pipeline.gpu import Gpus
 from pipeline.instance import Instance
 from pipeline.messages import StageState, Vitals
+from pipeline.starving import NEVER, turns_of
 
 _LAST_LINES: Final = 20
 _WORDS_LINES: Final = 3  # of them in a report: a traceback's end names the cause
@@ -59,6 +60,8 @@ class Child:
         self._failures = 0
         self._since = 0.0
         self._heard = 0.0
+        self._excused_s = 0.0
+        self._turns = NEVER
         self._start_at = 0.0
         self._process: Forked | None = None
         self._watch: psutil.Process | None = None
@@ -85,13 +88,19 @@ class Child:
 
     def _enter(self, state: State) -> None:
         self.state = state
-        self._since = self._heard = time.monotonic()
+        self._since = time.monotonic()
+        self._hear()
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
+        self._excused_s = 0.0
+        self._turns = turns_of(self.pid)
 
     def heard(self, pid: int, note: str | None) -> None:
         """A report arrived; one from a predecessor's pid is old news. `note` comes with Ready alone."""
         if pid != self.pid:
             return
-        self._heard = time.monotonic()
+        self._hear()
         if note is not None:
             self.note, self.reason = note, ""
             self._enter(State.READY)
@@ -102,8 +111,14 @@ class Child:
             return None
         return self._process.poll()
 
-    def silent_s(self) -> float:
-        return time.monotonic() - self._heard
+    def excuse(self, seconds: float) -> None:
+        """The supervisor itself did not run for so long: nobody could be heard."""
+        self._excused_s += seconds
+
+    def is_silent(self, longer_than_s: float) -> bool:
+        """Whether it was not heard for so long, although it had the processor, or did not want it."""
+        silent_s = time.monotonic() - self._heard - self._excused_s
+        return silent_s > longer_than_s and turns_of(self.pid).had_s(self._turns, silent_s) > longer_than_s
 
     def restart_later(self, reason: str, aside: list[str]) -> None:
         """Back off, longer with each failure in a row; then set windows of these marks aside."""

@@ -21,7 +21,9 @@ from pipeline.hand import held
 from pipeline.instance import Instance, InstanceConfig
 from pipeline.messages import GpuState, Ready, Status
 
+_MS_PER_S: Final = 1000
 _TICK_MS: Final = 50
+_PUNCTUAL_S: Final = 2 * _TICK_MS / _MS_PER_S  # from one hearing to the next; what is beyond was our own absence
 _STATUS_EVERY_S: Final = 0.5
 _CHECK_EVERY_S: Final = 5.0
 _ASK_S: Final = 0.5  # less than what a stage may be silent for, as nobody is heard meanwhile
@@ -56,6 +58,7 @@ class Supervisor:
             for name, process in self._config.process.items()
             for replica in range(process.replicas)
         }
+        self._heard_at = time.monotonic()
         self._announced = False
         self._stopping = False
         self._status_due = 0.0
@@ -100,10 +103,16 @@ class Supervisor:
         self._stopping = True
 
     def _hear(self) -> None:
+        """Take the reports that have come. Whom we could not hear, as we did not run ourselves, was not silent."""
+        now = time.monotonic()
+        absent_s = max(0.0, now - self._heard_at - _PUNCTUAL_S)
+        self._heard_at = now
+        for child in self._children.values():
+            child.excuse(absent_s)
         for report in self._control.take():
-            child = self._children.get((report.process, report.replica))
-            if child:
-                child.heard(report.pid, report.note if isinstance(report, Ready) else None)
+            sender = self._children.get((report.process, report.replica))
+            if sender:
+                sender.heard(report.pid, report.note if isinstance(report, Ready) else None)
                 self._status_due = 0.0 if isinstance(report, Ready) else self._status_due
 
     def _look_after_children(self) -> None:
@@ -113,10 +122,10 @@ class Supervisor:
             if status is not None:
                 # Somebody's SIGKILL says nothing of what was in hand; every other end may be its doing.
                 self._ended(child, f"ended with status {status}", its_own=status not in (0, -signal.SIGKILL))
-            elif child.state is State.READY and child.silent_s() * 1000 > pipeline.heartbeat_timeout_ms:
+            elif child.state is State.READY and child.is_silent(pipeline.heartbeat_timeout_ms / _MS_PER_S):
                 child.kill()
                 self._ended(child, f"gave no heartbeat for {pipeline.heartbeat_timeout_ms} ms", its_own=True)
-            elif child.state is State.STARTING and child.silent_s() > pipeline.ready_timeout_s:
+            elif child.state is State.STARTING and child.is_silent(pipeline.ready_timeout_s):
                 child.kill()
                 self._ended(child, f"was not ready within {pipeline.ready_timeout_s} s", its_own=False)
             if child.is_due():
@@ -147,7 +156,7 @@ class Supervisor:
     def _ended(self, child: Child, what: str, *, its_own: bool) -> None:
         self._status_due = 0.0
         if not self._announced:
-            time.sleep(_TICK_MS / 1000)  # let the last words arrive through the pipe
+            time.sleep(_TICK_MS / _MS_PER_S)  # let the last words arrive through the pipe
             words = "\n  ".join(child.last_lines)
             raise StartError(f"stage {child.name} {what} before the pipeline was ready:\n  {words}")
         log.error("stage down", stage=child.name, replica=child.replica, reason=what)

@@ -1,15 +1,20 @@
 """What the supervisor does about stages that keep dying: a window set aside, a crash loop said, a leak ended."""
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import websockets
 from hypothesis import given
@@ -18,8 +23,9 @@ from hypothesis import strategies as st
 from pipeline.audio import WINDOW_SAMPLES
 from pipeline.blame import DEATHS, REMEMBERED_S, Blame
 from pipeline.hand import Hand, held
+from pipeline.starving import NEVER, turns_of
 from tests.faulty import BROKEN, LAST_WORDS, POISON, crash_loop_config, faulty_config
-from tests.running import ROOT, Pipeline, kill, running, voice, wait_until
+from tests.running import ROOT, Pipeline, config_with, kill, running, voice, wait_until
 from tests.test_pipeline_protocols import ask
 
 
@@ -54,6 +60,59 @@ class TestBlame:
         for _ in range(3 * DEATHS):
             assert blame.note(["a"]) == []
             now += REMEMBERED_S + 1
+
+
+@contextlib.contextmanager
+def keeping_busy(cpu: int, first: str = "") -> Iterator[int]:
+    """A process that never leaves `cpu`; its pid. It does what `first` says before it begins."""
+    program = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\n{first}\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", program]) as busy:
+        try:
+            yield busy.pid
+        finally:
+            busy.kill()
+
+
+class TestStarving:
+    CPU = max(os.sched_getaffinity(0))
+
+    def test_what_waits_for_the_processor_is_told_from_what_has_it(self) -> None:
+        with keeping_busy(self.CPU), keeping_busy(self.CPU, "os.nice(19)") as waiting:
+            before = turns_of(waiting)
+            wait_until(lambda: turns_of(waiting).waited_s > before.waited_s + 0.5)
+            now = turns_of(waiting)
+            assert now.runnable
+            assert now.had_s(before, 0.5) < 0.25
+        assert turns_of(waiting) == NEVER, "it has ended"
+
+    def test_what_sleeps_does_not_wait(self) -> None:
+        with subprocess.Popen(["sleep", "60"]) as sleeping:
+            os.kill(sleeping.pid, signal.SIGSTOP)
+            before = turns_of(sleeping.pid)
+            time.sleep(0.5)
+            assert turns_of(sleeping.pid).had_s(before, 0.5) > 0.25
+            sleeping.kill()
+
+    def test_a_stage_that_gets_no_processor_is_not_restarted(self, tmp_path: Path) -> None:
+        try:  # whoever has this policy runs whenever it wants to; the others are left a twentieth of each second
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        except PermissionError:
+            pytest.skip("needs root")
+        changes = {
+            "heartbeat_ms = 200": "heartbeat_ms = 50",
+            "heartbeat_timeout_ms = 1200": "heartbeat_timeout_ms = 250",
+        }
+        config = config_with(tmp_path, **changes)
+        with running(tmp_path / "log.txt", "--config", str(config)) as pipeline:
+            mel = pipeline.pid_of("mel")
+            for thread in psutil.Process(mel).threads():
+                os.sched_setaffinity(thread.id, {self.CPU})
+            before = turns_of(mel).waited_s
+            with keeping_busy(self.CPU, "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))"):
+                wait_until(lambda: pipeline.pid_of("mel") != mel or turns_of(mel).waited_s > before + 2)
+            assert pipeline.pid_of("mel") == mel
+            assert "gave no heartbeat" not in (tmp_path / "log.txt").read_text()
 
 
 async def asked(connection: websockets.ClientConnection, window: Any) -> dict[str, Any]:
