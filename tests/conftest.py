@@ -26,6 +26,7 @@ OFFLINE = {
     "test_face_sample",
     "test_features",
     "test_from_video",
+    "test_fused",
     "test_frontend",
     "test_install",
     "test_installed",

@@ -241,21 +241,25 @@ def test_the_embedded_face_speaks(browsers: dict[str, Browser], pipeline: Pipeli
         until(page, "window.lipwire.figures.framesReceived >= 25")
 
 
-def test_a_page_that_opens_while_a_stage_is_away_speaks_when_it_is_back(
-    browsers: dict[str, Browser], tmp_path: Path
-) -> None:
-    """The resting face that cannot be painted then is no reason to end the stream that begins."""
+def test_what_begins_while_a_stage_is_away_speaks_when_it_is_back(browsers: dict[str, Browser], tmp_path: Path) -> None:
+    """As where a page is opened then: a resting face that cannot be painted is no reason to end the stream."""
     slow = "[process.ingest.restart]\nbackoff_ms = 4000\nbackoff_max_ms = 4000\n\n[process.mel]"
     config = config_with(tmp_path, **{r"\[process\.mel\]": slow})
-    with running(tmp_path / "log.txt", "--config", str(config)) as pipeline:
+    with (
+        running(tmp_path / "log.txt", "--config", str(config)) as pipeline,
+        browsers["with microphone"].new_page() as speaking,
+        browsers["with microphone"].new_page() as resting,
+    ):
+        for page in (speaking, resting):
+            page.goto(pipeline.address)
+            until(page, f"{STATE}.framesDrawn > 0")
+        before = state(resting)["framesDrawn"]
         kill(pipeline.pid_of("ingest"))
-        with browsers["with microphone"].new_page() as speaking, browsers["with microphone"].new_page() as resting:
-            speaking.goto(f"{pipeline.address}/?autostart=1")
-            resting.goto(pipeline.address)
-            until(resting, f"{STATE}.lastError.includes('restarts a part')")
-            assert not pipeline.health()["ready"]
-            until(speaking, f"{STATE}.source === 'microphone' && {STATE}.framesReceived >= 10")
-            until(resting, f"{STATE}.framesDrawn > 0")
+        resting.evaluate("window.lipwire.face.showRestingFace()")
+        speaking.evaluate("window.lipwire.face.showRestingFace(), window.lipwire.face.listen()")
+        until(resting, f"{STATE}.lastError.includes('restarts a part')")
+        until(speaking, f"{STATE}.source === 'microphone' && {STATE}.framesReceived >= 10")
+        until(resting, f"{STATE}.framesDrawn > {before}")
 
 
 def test_a_speaker_that_is_not_installed_is_explained(browsers: dict[str, Browser], pipeline: Pipeline) -> None:

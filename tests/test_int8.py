@@ -37,9 +37,7 @@ def test_a_weight_of_zeros_stays_so() -> None:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A network of a large layer and a small one as exported and halved, and the same in int8."""
     torch.manual_seed(3)
-    network = torch.nn.Sequential(
-        torch.nn.Linear(500, 256, bias=False), torch.nn.ReLU(), torch.nn.Linear(256, 4, bias=False)
-    )
+    network = torch.nn.Sequential(torch.nn.Linear(500, 256), torch.nn.ReLU(), torch.nn.Linear(256, 4))
     folder = tmp_path_factory.mktemp("int8")
     before, after = folder / "before.onnx", folder / "after.onnx"
     for path in (before, after):

@@ -83,7 +83,8 @@ export class LipwireFace extends EventTarget {
     this.failing = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.restingTimer = undefined;
-    this.restingFailed = false;
+    /** What will pass has been told of a resting face, and is to be taken back. */
+    this.restingDelayed = false;
     this.tuning = 0;
     this.roundTrips = new Recent();
     this.frameId = 0;
@@ -382,15 +383,15 @@ export class LipwireFace extends EventTarget {
   /** What became of a resting face; nobody looks at it where something is played by now. @param {any} answer */
   #resting(answer) {
     if (this.transport) return;
-    const failedBefore = this.restingFailed;
-    this.restingFailed = !answer.frame_data;
     if (answer.frame_data) {
-      if (failedBefore) this.#tell("");
+      if (this.restingDelayed) this.#tell("");
+      this.restingDelayed = false;
       this.display.still(fromBase64(answer.frame_data), () => this.transport === null);
       return;
     }
     this.#tell(failureWords(answer), "error");
-    if (PASSING.includes(answer.error)) this.restingTimer = setTimeout(() => this.showRestingFace(), REST_AGAIN_MS);
+    this.restingDelayed = PASSING.includes(answer.error);
+    if (this.restingDelayed) this.restingTimer = setTimeout(() => this.showRestingFace(), REST_AGAIN_MS);
   }
 
   /** @param {any} answer */

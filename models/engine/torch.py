@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from models.engine.base import BATCHES, Articulation, Pixels, warm_up
 from models.frontend import BANDS, STEPS
 from models.speaker import Speaker, SpeakerError
-from models.training.articulator import Articulator, Exported
+from models.training.articulator import Articulator
+from models.training.fused import Exported
 from models.training.half import HALF
 from models.training.int8 import QUANTISED, Blocks
 from models.training.painter import Painter, Serving
@@ -36,7 +37,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
 
 
 def _articulator(weights: dict[str, Tensor]) -> nn.Module:
-    first = weights["articulator.heard.0.0.weight"]  # [width / 8, 1 + summaries, bands, steps]
+    first = weights["heard.0.weight"]  # [width / 8, 1 + summaries, bands, steps]
     return Exported(Articulator(8 * first.shape[0], first.shape[1] - 1))
 
 

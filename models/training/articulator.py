@@ -96,30 +96,3 @@ class Articulator(nn.Module):  # type: ignore[misc]
         spread = torch.tanh(raw[:, WIDTH : WIDTH + 1])
         mouth = torch.cat([jaw, aperture * (1 - closed), spread, rounding_and_tuck, closed, tongue], dim=1)
         return Heard(mouth * (1 - resting), gates[:, 0], gates[:, 1], self.phones(x))
-
-
-class Exported(nn.Module):  # type: ignore[misc]
-    """The articulator as it is served: features in, articulation out, clamped to the channels' ranges.
-
-    ``floor`` is what the network says of lips that are shut (a guess is never exactly 0): apertures from there to 1
-    are spread over 0 to 1, so that closures close and rest is no further shut than a closure.
-    """
-
-    def __init__(self, articulator: Articulator, floor: float = 0.0) -> None:
-        super().__init__()
-        self.articulator = articulator
-        with torch.no_grad():
-            articulator.calibration.copy_(torch.tensor(SURENESS))
-        low = torch.zeros(len(CHANNELS))
-        low[WIDTH] = -1
-        shift, gain = torch.zeros(len(CHANNELS)), torch.ones(len(CHANNELS))
-        shift[APERTURE], gain[APERTURE] = floor, 1 / (1 - floor)
-        self.low = nn.Parameter(low, requires_grad=False)
-        self.high = nn.Parameter(torch.ones(len(CHANNELS)), requires_grad=False)
-        self.shift = nn.Parameter(shift, requires_grad=False)
-        self.gain = nn.Parameter(gain, requires_grad=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """[N, 32, 16] -> [N, 7]."""
-        articulation: Tensor = (self.articulator(features).articulation - self.shift) * self.gain
-        return torch.minimum(torch.maximum(articulation, self.low), self.high)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from models.articulation import CHANNELS
 from models.frontend import BANDS, STEPS
-from models.training.articulator import Articulator, Exported
+from models.training.articulator import Articulator
+from models.training.fused import fused
 from models.training.half import halve
 from models.training.int8 import quantise
 
@@ -44,7 +45,7 @@ def export(
     """Write the two files into ``folder``; the network is checked against the model before it takes its
     place."""
     folder.mkdir(parents=True, exist_ok=True)
-    served = Exported(model, floor).eval()
+    served = fused(model, floor).eval()
     partial = folder / "articulator.partial.onnx"
     sample = torch.randn(3, BANDS, STEPS)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -94,6 +95,6 @@ class Network:
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def evaluate(model: Articulator, features: NDArray[np.float32], floor: float = 0.0) -> NDArray[np.float32]:
-    """[N, 32, 16] -> [N, 7], as :class:`Exported` would say it, without exporting."""
-    articulation: NDArray[np.float32] = Exported(model, floor).eval()(torch.from_numpy(features)).numpy()
+    """[N, 32, 16] -> [N, 7], as it would be served, without exporting."""
+    articulation: NDArray[np.float32] = fused(model, floor).eval()(torch.from_numpy(features)).numpy()
     return articulation

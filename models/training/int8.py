@@ -52,17 +52,17 @@ def blocks_of(weight: NDArray[np.float32]) -> Blocks:
 
 
 def quantise(path: Path) -> None:
-    """Rewrite an ONNX file, halved or not: each product by the transpose of a large weight becomes one in int8.
+    """Rewrite an ONNX file, halved or not: each product by the transpose of a large weight, and its bias, becomes one
+    in int8.
 
     The weight ``NAME`` is then kept as ``NAME.int8`` and ``NAME.scale``.
     """
     model = onnx.load(str(path))
     graph = model.graph
-    made_by = {name: node for node in graph.node for name in node.output}
     stored = {each.name: each for each in graph.initializer}
     nodes = []
     for node in graph.node:
-        name = _large_weight(node, made_by, stored) if node.op_type == "MatMul" else None
+        name = _large_weight(node, stored) if node.op_type == "Gemm" else None
         if name is None:
             nodes.append(node)
             continue
@@ -77,16 +77,12 @@ def quantise(path: Path) -> None:
     onnx.save(model, str(path))
 
 
-def _large_weight(
-    product: "onnx.NodeProto", made_by: "dict[str, onnx.NodeProto]", stored: "dict[str, onnx.TensorProto]"
-) -> str | None:
-    """The name of the weight that ``product`` multiplies by, if that is stored, turned, and large."""
-    turn = made_by.get(product.input[1])
-    if turn is None or turn.op_type != "Transpose":
-        return None
-    name = turn.input[0]
+def _large_weight(product: "onnx.NodeProto", stored: "dict[str, onnx.TensorProto]") -> str | None:
+    """The name of the weight by whose transpose ``product`` multiplies, if that is stored, and large."""
+    turned = any(attribute.name == "transB" and attribute.i for attribute in product.attribute)
+    name = product.input[1]
     kept = stored.get(name) or stored.get(f"{name}{HALF}")
-    return name if kept is not None and np.prod(kept.dims) >= LARGE else None
+    return name if turned and kept is not None and np.prod(kept.dims) >= LARGE else None
 
 
 def _product(
@@ -100,14 +96,18 @@ def _product(
     # Said, as shape inference does not know the operator.
     shape = onnx.helper.make_tensor_value_info(product.output[0], onnx.TensorProto.FLOAT, ("n", outputs))
     graph.value_info.append(shape)
+    nothing = ("", "")  # no zero points, no order of columns
     sizes = {"K": inputs, "N": outputs, "bits": 8, "block_size": BLOCK, "accuracy_level": _INT8_ARITHMETIC}
     return onnx.helper.make_node(
-        "MatMulNBits", [product.input[0], *named], list(product.output), product.name, domain=_DOMAIN, **sizes
+        "MatMulNBits",
+        [product.input[0], *named, *nothing, *product.input[2:]],
+        list(product.output),
+        product.name,
+        domain=_DOMAIN,
+        **sizes,
     )
 
 
 def _needed(nodes: "list[onnx.NodeProto]", used: set[str]) -> "list[onnx.NodeProto]":
-    """Without what only prepared the weights that are gone: a Transpose, and the Cast before it."""
-    transposes = [node for node in nodes if node.op_type != "Transpose" or node.output[0] in used]
-    used = {name for node in transposes for name in node.input}
-    return [node for node in transposes if node.op_type != "Cast" or node.output[0] in used]
+    """Without what only brought the weights that are gone to single precision."""
+    return [node for node in nodes if node.op_type != "Cast" or node.output[0] in used]

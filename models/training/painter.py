@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,23 +55,30 @@ OPSET: Final = 17
 
 
 def spread(x: Tensor, side: int, channels: int, times: int) -> Tensor:
-    """[n, times * times * channels, side, side] -> [n, side * times, side * times, channels]: a pixel shuffle (Shi et
+    """[n, side, side, times * times * channels] -> [n, side * times, side * times, channels]: a pixel shuffle (Shi et
     al. 2016) whose channels lie row by row, column by column, colour last.
 
     In this order it moves whole rows of a patch at once. ONNX Runtime's own DepthToSpace moves single numbers, and took
     a third of the time of a network built of it.
     """
-    x = x.permute(0, 2, 3, 1).reshape(-1, side, side, times, times * channels)
+    x = x.reshape(-1, side, side, times, times * channels)
     return x.permute(0, 1, 3, 2, 4).reshape(-1, side * times, side * times, channels)
+
+
+def gathered(pixels: Tensor) -> Tensor:
+    """[n, 160, 160, c] -> [n, 40, 40, 16 c]: what :func:`spread` makes pixels of."""
+    n, side, _, channels = pixels.shape
+    x = pixels.reshape(n, side // PATCH, PATCH, side // PATCH, PATCH * channels)
+    return x.permute(0, 1, 3, 2, 4).reshape(n, side // PATCH, side // PATCH, PATCH * PATCH * channels)
 
 
 class Painter(nn.Module):  # type: ignore[misc]
     """Three dense layers, a 5x5 map, three 3x3 convolutions that each double its side, and two at 40 pixels a side, the
     last of which says a patch of 4x4 pixels.
 
-    To every map that was spread, a learned map of the same size is added: what never moves (the skin, its pores) is
+    To every map, and to the patches, a learned one of the same size is added: what never moves (the skin, its pores) is
     stored there, and the convolutions need only paint what does. 0.08 GFLOP (two per multiplication and addition) for a
-    frame. Nothing but the last sum is done at 160 pixels a side: there, memory costs more than arithmetic.
+    frame. Nothing is computed at 160 pixels a side: there, memory costs more than arithmetic.
     """
 
     def __init__(self, widths: Sequence[int] = WIDTHS, middle: int = MIDDLE) -> None:
@@ -91,23 +98,28 @@ class Painter(nn.Module):  # type: ignore[misc]
         )
         self.middle = nn.Conv2d(widths[-1], middle, 3, padding=1)
         self.patches = nn.Conv2d(middle, PATCH * PATCH * RGB, 3, padding=1)
-        self.still = nn.Parameter(torch.zeros(1, PATCH * SIDES[-1], PATCH * SIDES[-1], RGB))
+        self.still = nn.Parameter(torch.zeros(1, SIDES[-1], SIDES[-1], PATCH * PATCH * RGB))
         low = torch.tensor([-1.0 if name == "width" else 0.0 for name in CHANNELS])
         self.register_buffer("low", low)
 
     def forward(self, articulation: Tensor) -> Tensor:
         """[n, 7] -> [n, 160, 160, 3], 0..1 but for overshoot."""
+        return spread(self.patched(articulation), SIDES[-1], RGB, PATCH)
+
+    def patched(self, articulation: Tensor) -> Tensor:
+        """The same pixels, [n, 40, 40, 48], patch by patch."""
         x = torch.minimum(torch.maximum(articulation, self.low), torch.ones_like(self.low))
         x = F.leaky_relu(self.dense(x), SLOPE).reshape(-1, self.widths[0], SMALLEST, SMALLEST)
         for side, convolution, still, channels in zip(SIDES, self.doubling, self.maps, self.widths[1:], strict=False):
-            x = spread(F.leaky_relu(convolution(x), SLOPE), side, channels, 2) + still
-            x = x.permute(0, 3, 1, 2)
+            x = F.leaky_relu(convolution(x), SLOPE).permute(0, 2, 3, 1)
+            x = (spread(x, side, channels, 2) + still).permute(0, 3, 1, 2)
         x = F.leaky_relu(self.middle(x), SLOPE)
-        return spread(self.patches(x), SIDES[-1], RGB, PATCH) + self.still
+        return cast(Tensor, self.patches(x).permute(0, 2, 3, 1) + self.still)
 
 
 class Serving(nn.Module):  # type: ignore[misc]
-    """The painter as served: bytes. What scales and rounds them is in the last convolution's weights."""
+    """The painter as served: bytes. What scales and rounds them is in the last convolution's weights; they are spread
+    as bytes, a quarter of what the numbers take."""
 
     def __init__(self, painter: Painter) -> None:
         super().__init__()
@@ -119,7 +131,8 @@ class Serving(nn.Module):  # type: ignore[misc]
 
     def forward(self, articulation: Tensor) -> Tensor:
         """[n, 7] float32 -> [n, 160, 160, 3] uint8."""
-        return torch.clamp(self.painter(articulation), 0.0, WHITE).to(torch.uint8)
+        patches = torch.clamp(self.painter.patched(articulation), 0.0, WHITE).to(torch.uint8)
+        return spread(patches, SIDES[-1], RGB, PATCH)
 
 
 def gflop() -> float:
@@ -249,7 +262,7 @@ def fit(
     weight = attention(crops[~judged]).to(device)
     painter, steady = Painter().to(device), Painter().to(device)
     with torch.no_grad():
-        painter.still.copy_(y.float().mean(0, keepdim=True) / WHITE)
+        painter.still.copy_(gathered(y.float().mean(0, keepdim=True)) / WHITE)
         painter.patches.weight.mul_(0.1)
     steady.load_state_dict(painter.state_dict())
     painter = painter.to(memory_format=torch.channels_last)
