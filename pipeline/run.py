@@ -18,7 +18,7 @@ from pipeline.access import TOKEN_VARIABLE, Access, AccessError, checked, read_t
 from pipeline.config import CONFIG_NAME, Config, ConfigError, default_config_path, load_config
 from pipeline.instance import InstanceConfig, InstanceLock, remove_dead_instances
 from pipeline.logs import configure_logs
-from pipeline.supervisor import StartError, Supervisor
+from pipeline.supervision.supervisor import StartError, Supervisor
 
 _MIC: Final = "mic"  # the process that --mic starts
 _METRICS: Final = "metrics"

@@ -26,7 +26,6 @@ import zmq
 from setproctitle import setproctitle
 
 from pipeline import probes
-from pipeline.blame import ASIDE_S, LIVE_ASIDE_S
 from pipeline.channels import ControlOutlet, Inlet, Outlet, ProbeOutlet
 from pipeline.hand import Hand
 from pipeline.instance import Instance
@@ -34,6 +33,7 @@ from pipeline.logs import configure_logs
 from pipeline.messages import Chunk, Close, Failed, FarEnd, Heartbeat, Message, Ready, Route, encode
 from pipeline.protocol.errors import ErrorCode
 from pipeline.ring import OverwrittenError, RingReader, RingWriter, SlotRef
+from pipeline.supervision.blame import ASIDE_S, LIVE_ASIDE_S
 
 _PR_SET_PDEATHSIG: Final = 1
 _NS_PER_MS: Final = 1_000_000

@@ -54,10 +54,11 @@ class Infer(Stage):
             elif face is not None and isinstance(message, Prepare):
                 prepared.append(message)
         for face, windows in by_face.items():
-            painted = [self._beside.take(face, each) for each in windows] if face.slow else face.paint(windows)
-            for window, mouth in zip(windows, painted, strict=True):
-                if mouth is not None:
-                    self._send(face, window, mouth)
+            painted = (
+                zip(windows, face.paint(windows), strict=True) if not face.slow else self._beside.take(face, windows)
+            )
+            for window, mouth in painted:
+                self._send(face, window, mouth)
         for notice in prepared:
             self._context.send("mouths", Prepare(sent_now(notice.route)))
 
@@ -89,6 +90,7 @@ class Infer(Stage):
         )
 
     def close(self, session: str) -> None:
+        self._beside.forget(session)
         for face in self._faces.items():
             face.forget(session)
 

@@ -6,8 +6,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from pipeline.gpu import Gpus
 from pipeline.messages import GpuState
+from pipeline.supervision.gpu import Gpus
 
 
 def library(monkeypatch: pytest.MonkeyPatch, *, driver: bool) -> None:

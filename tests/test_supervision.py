@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.audio import WINDOW_SAMPLES
-from pipeline.blame import DEATHS, REMEMBERED_S, Blame
 from pipeline.hand import Hand, held
-from pipeline.starving import NEVER, turns_of
+from pipeline.supervision.blame import DEATHS, REMEMBERED_S, Blame
+from pipeline.supervision.starving import NEVER, turns_of
 from tests.faulty import BROKEN, LAST_WORDS, POISON, crash_loop_config, faulty_config
 from tests.running import ROOT, Pipeline, config_with, kill, running, voice, wait_until
 from tests.test_pipeline_protocols import ask

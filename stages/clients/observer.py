@@ -5,11 +5,11 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.channels import PROBES_SOCKET, STATUS_SOCKET, NoticeInlet
-from pipeline.child import State
 from pipeline.messages import Probe, Status
 from pipeline.probes import Summary
 from pipeline.protocol import live
 from pipeline.runtime import StageContext
+from pipeline.supervision.child import State
 
 _FAILING: Final = State.FAILING.value
 

@@ -18,11 +18,11 @@ import psutil
 import structlog
 
 from pipeline.config import ProcessConfig
-from pipeline.forkserver import Forked, Forkserver
-from pipeline.gpu import Gpus
 from pipeline.instance import Instance
 from pipeline.messages import StageState, Vitals
-from pipeline.starving import NEVER, turns_of
+from pipeline.supervision.forkserver import Forked, Forkserver
+from pipeline.supervision.gpu import Gpus
+from pipeline.supervision.starving import NEVER, turns_of
 
 _LAST_LINES: Final = 20
 _WORDS_LINES: Final = 3  # of them in a report: a traceback's end names the cause

@@ -96,7 +96,7 @@ class Forkserver:
         """Begin to import; does not wait for it."""
         self.stop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "pipeline.forkserver", str(theirs.fileno()), *self._modules]
+        command = [sys.executable, "-m", "pipeline.supervision.forkserver", str(theirs.fileno()), *self._modules]
         # Modules are found where the supervisor finds them, and nowhere before: `python -m` would look into the working
         # folder first, where somebody's own `models` may be.
         found = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)}
@@ -211,7 +211,7 @@ def _wait_for_adoption(supervisor: int) -> None:
 
 
 def main() -> None:
-    """The forkserver's own process: `python -m pipeline.forkserver SOCKET MODULE ...`."""
+    """The forkserver's own process: `python -m pipeline.supervision.forkserver SOCKET MODULE ...`."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
     setproctitle("lipwire forkserver")

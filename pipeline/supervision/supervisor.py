@@ -11,15 +11,15 @@ from typing import Final
 import structlog
 import zmq
 
-from pipeline.blame import Blame
 from pipeline.channels import PROBES_SOCKET, ControlInlet, StatusOutlet
-from pipeline.child import Child, State
 from pipeline.config import Config
-from pipeline.forkserver import Forkserver, ForkserverError
-from pipeline.gpu import Gpus
 from pipeline.hand import held
 from pipeline.instance import Instance, InstanceConfig
 from pipeline.messages import GpuState, Ready, Status
+from pipeline.supervision.blame import Blame
+from pipeline.supervision.child import Child, State
+from pipeline.supervision.forkserver import Forkserver, ForkserverError
+from pipeline.supervision.gpu import Gpus
 
 _MS_PER_S: Final = 1000
 _TICK_MS: Final = 50
