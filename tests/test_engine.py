@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from models.engine import OnnxEngine, choose
 from models.engine.choose import Choice
@@ -95,6 +96,31 @@ def test_windows_are_taken_together_where_that_pays(speaker: Speaker, monkeypatc
     measured = {name: 4.0, f"{name}, 2 at once": 2.5, f"{name}, 4 at once": 3.5}
     monkeypatch.setattr(choose, "measure", lambda *_: measured)
     assert chosen_for(speaker, "auto", 1).batch == 2
+
+
+class Stumbling:
+    """An engine on a machine that is ten times slower for its first turn; batches gain nothing."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.runs = 0
+
+    def articulate(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.runs += 1
+        self.now += len(features) * (0.01 if self.runs <= choose.RUNS + 1 else 0.001)
+        return features
+
+    def paint(self, articulation: NDArray[np.float32]) -> NDArray[np.float32]:
+        return articulation
+
+
+def test_a_machine_that_is_slow_for_a_while_does_not_decide(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of four, measured after it, once seemed to pay, and who spoke waited for three others."""
+    engine = Stumbling()
+    monkeypatch.setattr(choose, "open_engine", lambda *_: engine)
+    monkeypatch.setattr("time.perf_counter", lambda: engine.now)
+    found = choose._trial(speaker, "onnxruntime", 1)
+    assert set(found.values()) == {1.0}
 
 
 def test_a_damaged_cache_is_measured_anew(speaker: Speaker, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
