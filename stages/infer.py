@@ -7,6 +7,7 @@ once the speaker is there.
 
 import sys
 from collections import defaultdict
+from typing import Final
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from stages.loading import Loader
 from stages.painting.beside import Beside
 from stages.painting.faces import Face, Painted, face_of
 from stages.speakers import open_installed
-from stages.tuning import ONE_BY_ONE
+from stages.tuning import PAIRS
+
+_PAIR: Final = 2
 
 
 class Infer(Stage):
@@ -44,7 +47,7 @@ class Infer(Stage):
         return f"{', '.join(loaded)}: {self._choice.backend}, {self._choice.threads} thread(s)"
 
     def work(self, batch: list[Message]) -> None:
-        self._go_one_by_one(batch)
+        self._limit_batches(batch)
         by_face: defaultdict[Face, list[Features]] = defaultdict(list)
         prepared: list[Prepare] = []
         for message in batch:
@@ -62,11 +65,11 @@ class Infer(Stage):
         for notice in prepared:
             self._context.send("mouths", Prepare(sent_now(notice.route)))
 
-    def _go_one_by_one(self, batch: list[Message]) -> None:
+    def _limit_batches(self, batch: list[Message]) -> None:
         """From the next batch on, where the machine has too much to do."""
         if self._choice is not None:
-            tuned = any(message.route.tuning >= ONE_BY_ONE for message in batch)
-            self.batch_limit = 1 if tuned else self._choice.batch
+            tuned = any(message.route.tuning >= PAIRS for message in batch)
+            self.batch_limit = min(_PAIR, self._choice.batch) if tuned else self._choice.batch
 
     def _load(self, speaker: Speaker) -> Face:
         """By the backend that is best for the default speaker: one is enough in one process."""

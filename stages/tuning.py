@@ -7,7 +7,7 @@ calm ones a step up; a step up that did not hold makes the next one wait twice a
 
     level   what is done, beside what the levels before it do
     0       everything
-    1       windows are inferred one by one: none waits for what came together with it
+    1       no more than two windows are inferred together: none waits for many that came with it
     2       patches are encoded at a lower quality
     3       streams whose client leaves the choice (view `auto`) get patches
     4       every second chunk gets a frame: 12.5 a second
@@ -22,14 +22,14 @@ import structlog
 from pipeline.audio import FRAME_RATE_HZ
 from pipeline.config import TuningConfig
 
-ONE_BY_ONE: Final = 1
+PAIRS: Final = 1
 LOWER_QUALITY: Final = 2
 PATCHES: Final = 3
 _CHUNKS_A_FRAME: Final = (1, 1, 1, 1, 2, 3)
 LAST: Final = len(_CHUNKS_A_FRAME) - 1
 WORDS: Final = (
     "everything",
-    "windows one by one",
+    "two windows together at most",
     "patches at a lower quality",
     "patches where the client lets us",
     "12.5 frames a second",

@@ -91,11 +91,14 @@ def test_what_costs_more_must_be_much_faster(
     assert (chosen.backend, chosen.threads) == (backend, threads)
 
 
-def test_windows_are_taken_together_where_that_pays(speaker: Speaker, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("two_ms", "four_ms", "batch"), [(3.9, 4.1, 4), (4.1, 4.8, 2), (4.6, 5.0, 1)])
+def test_windows_are_taken_together_unless_a_frame_of_theirs_costs_more(
+    speaker: Speaker, monkeypatch: pytest.MonkeyPatch, two_ms: float, four_ms: float, batch: int
+) -> None:
     name = "onnxruntime 1 thread"
-    measured = {name: 4.0, f"{name}, 2 at once": 2.5, f"{name}, 4 at once": 3.5}
+    measured = {name: 4.0, f"{name}, 2 at once": two_ms, f"{name}, 4 at once": four_ms}
     monkeypatch.setattr(choose, "measure", lambda *_: measured)
-    assert chosen_for(speaker, "auto", 1).batch == 2
+    assert chosen_for(speaker, "auto", 1).batch == batch
 
 
 class Stumbling:

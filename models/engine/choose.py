@@ -49,16 +49,17 @@ BACKENDS: Final = {
 }
 USUAL: Final = "onnxruntime"
 AUTO: Final = "auto"
-RULES: Final = 4
+RULES: Final = 5
 """Counts the versions of how a choice is made: with another, kept choices are made anew."""
 TURNS: Final = 8
 """Of all batches one after another: a machine that is slow for a while is slow for each of them."""
 RUNS: Final = 5
 """In a turn: the first find the caches full of another batch. The fastest of all counts, as what else the machine does
 only ever adds."""
-TOGETHER_PAYS: Final = 0.7
-"""Windows taken together are all done when the last one is: a frame of theirs must cost so much less. On a CPU it does
-not; on a GPU it does."""
+TOGETHER_COSTS: Final = 1.1
+"""Windows that have arrived are taken together unless a frame of theirs costs more than so many times one alone. The
+first waits for the last, but the next stage is woken once, and does not take the core from the rest: with eight
+sessions on two cores that is what keeps infer from falling behind (docs/performance.md)."""
 PATIENCE_S: Final = 20.0
 """For one candidate; what takes longer to load is nothing to start with."""
 TWO_THREADS_PAY: Final = 1.6
@@ -190,10 +191,8 @@ def _fastest(measured: dict[str, float], threads: int) -> Choice:
 
 def _batch(measured: dict[str, float], backend: str, threads: int) -> int:
     alone = measured[_candidate(backend, threads, 1)]
-    paying = [
-        batch for batch in BATCHES if measured.get(_candidate(backend, threads, batch), alone) < TOGETHER_PAYS * alone
-    ]
-    return max(paying, default=1)
+    ms = {batch: measured.get(_candidate(backend, threads, batch), math.inf) for batch in BATCHES}
+    return max(batch for batch in BATCHES if batch == 1 or ms[batch] <= TOGETHER_COSTS * alone)
 
 
 # ---- the cache -------------------------------------------------------------------------------------------------------
