@@ -31,7 +31,7 @@ from pipeline.hand import Hand
 from pipeline.instance import Instance
 from pipeline.logs import configure_logs
 from pipeline.messages import Chunk, Close, Failed, FarEnd, Heartbeat, Message, Ready, Route, encode
-from pipeline.protocol.errors import ErrorCode
+from pipeline.protocol.errors import LATE, ErrorCode
 from pipeline.ring import OverwrittenError, RingReader, RingWriter, SlotRef
 from pipeline.supervision.blame import ASIDE_S, LIVE_ASIDE_S
 
@@ -245,7 +245,7 @@ def _loop(context: StageContext, stage: Stage) -> None:
         context.drops["stale"] += len(stale)
         for message in stale:
             if not message.route.live:
-                context.fail(message.route, ErrorCode.TIMEOUT, "the deadline passed before a frame was painted")
+                context.fail(message.route, ErrorCode.TIMEOUT, LATE)
         more_to_prepare = more_to_prepare or (stage.leaves_work and bool(kept))
         windows: list[Message] = []
         closes: list[Close] = []

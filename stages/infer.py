@@ -57,9 +57,7 @@ class Infer(Stage):
             elif face is not None and isinstance(message, Prepare):
                 prepared.append(message)
         for face, windows in by_face.items():
-            painted = (
-                zip(windows, face.paint(windows), strict=True) if not face.slow else self._beside.take(face, windows)
-            )
+            painted = self._beside.take(face, windows) if face.slow else zip(windows, face.paint(windows), strict=True)
             for window, mouth in painted:
                 self._send(face, window, mouth)
         for notice in prepared:

@@ -57,7 +57,7 @@ class Bench:
         self.beside = Beside(cast(StageContext, self.context))
 
     def take(self, *windows: Features) -> list[Done]:
-        return self.beside.take(cast(Face, self.face), windows)
+        return list(self.beside.take(cast(Face, self.face), windows))
 
     def paint_one(self) -> None:
         before = len(self.context.again)

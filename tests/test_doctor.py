@@ -138,7 +138,7 @@ def test_a_machine_that_is_too_slow_is_found(tmp_path: Path) -> None:
     """25 ms a window at one stage: one session can be served, several cannot."""
     found = doctor("--config", str(config_with(tmp_path, **{'"stages.mel"': '"tests.slow"'})))
     assert found["frames"]["verdict"] in ("warning", "fault")
-    assert re.search("ms a frame|no frame within|the deadline passed", found["frames"]["seen"])
+    assert re.search("ms a frame|no frame within", found["frames"]["seen"])
 
 
 def test_on_a_machine_that_is_well_there_is_no_fault() -> None:

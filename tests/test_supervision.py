@@ -77,12 +77,13 @@ class TestStarving:
     CPU = max(os.sched_getaffinity(0))
 
     def test_what_waits_for_the_processor_is_told_from_what_has_it(self) -> None:
-        with keeping_busy(self.CPU), keeping_busy(self.CPU, "os.nice(19)") as waiting:
-            before = turns_of(waiting)
+        with keeping_busy(self.CPU) as having, keeping_busy(self.CPU, "os.nice(19)") as waiting:
+            before, had = turns_of(waiting), turns_of(having)
             wait_until(lambda: turns_of(waiting).waited_s > before.waited_s + 0.5)
             now = turns_of(waiting)
             assert now.runnable
             assert now.had_s(before, 0.5) < 0.25
+            assert turns_of(having).had_s(had, 0.5) > 0.25, "who runs and says nothing hangs"
         assert turns_of(waiting) == NEVER, "it has ended"
 
     def test_what_sleeps_does_not_wait(self) -> None:

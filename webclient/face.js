@@ -320,7 +320,6 @@ export class LipwireFace extends EventTarget {
   /** One frame of silence by the plain JSON request: the face is there before anything is played. */
   showRestingFace() {
     clearTimeout(this.restingTimer);
-    this.restingTimer = undefined;
     if (!this.connection.connected || this.transport) return;
     const { speaker } = this.options;
     this.connection.sendJson({

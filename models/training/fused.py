@@ -17,7 +17,7 @@ from models.training.half import rounded
 
 _OPEN: Final = 30.0
 """A gate's logit whose sigmoid is 1 in single precision."""
-_RAW: Final = tuple(channel for channel in range(len(CHANNELS)) if channel != PRESS)
+_RAW: Final = [channel for channel in range(len(CHANNELS)) if channel != PRESS]
 """The channels of the articulator's own product, in its order; press is the closure itself."""
 _SAID, _LET, _AWAKE = (slice(part * len(CHANNELS), (part + 1) * len(CHANNELS)) for part in range(3))
 
@@ -38,9 +38,7 @@ class Exported(nn.Module):  # type: ignore[misc]
         self.mean = nn.Parameter(torch.zeros(self.shape), requires_grad=False)
         self.scale = nn.Parameter(torch.ones(self.shape), requires_grad=False)
         self.heard = nn.ModuleList(_with_bias(block[0]) for block in articulator.heard)
-        self.whole = nn.ModuleList(
-            _with_bias(block[0]) for block in articulator.whole if isinstance(block, nn.Sequential)
-        )
+        self.whole = nn.ModuleList(_with_bias(block[0]) for block in _dense_blocks(articulator))
         self.said = nn.Linear(2 * articulator.width, 3 * channels)
         """Of each channel: what is said, how far it is let through, how far the mouth does not rest."""
         low = torch.zeros(channels)
@@ -70,7 +68,7 @@ def fused(articulator: Articulator, floor: float = 0.0) -> Exported:
     served = Exported(articulator)
     for mine, theirs in ((served.mean, articulator.mean), (served.scale, articulator.scale)):
         mine.copy_(theirs.flatten()[served.order].reshape(served.shape))
-    trained = [*articulator.heard, *(block for block in articulator.whole if isinstance(block, nn.Sequential))]
+    trained = [*articulator.heard, *_dense_blocks(articulator)]
     for layer, (weights, norm, _) in zip([*served.heard, *served.whole], trained, strict=True):
         factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         layer.weight.copy_(weights.weight * factor.reshape(-1, *(1 for _ in weights.weight.shape[1:])))
@@ -88,19 +86,14 @@ def _say(served: Exported, articulator: Articulator) -> None:
     gate = articulator.gates.weight * sureness[0::2, None]
     asked = articulator.gates.bias * sureness[0::2] + sureness[1::2]
     (closed, resting), (closed_at, resting_at) = gate, asked
-    weight, bias = torch.zeros_like(served.said.weight), torch.zeros_like(served.said.bias)
-    twice = torch.ones(len(CHANNELS))
-    twice[WIDTH] = 2
-    raw = list(_RAW)
-    weight[_SAID][raw], bias[_SAID][raw] = articulator.channels.weight, articulator.channels.bias
+    weight, bias = served.said.weight.zero_(), served.said.bias.zero_()
+    weight[_SAID][_RAW], bias[_SAID][_RAW] = articulator.channels.weight, articulator.channels.bias
+    weight[_SAID][WIDTH] *= 2  # its tanh, said by a sigmoid
+    bias[_SAID][WIDTH] *= 2
     weight[_SAID][PRESS], bias[_SAID][PRESS] = closed, closed_at
-    weight[_SAID] *= twice[:, None]
-    bias[_SAID] *= twice
     bias[_LET] = _OPEN
     weight[_LET][APERTURE], bias[_LET][APERTURE] = -closed, -closed_at
     weight[_AWAKE], bias[_AWAKE] = -resting, -resting_at
-    served.said.weight.copy_(weight)
-    served.said.bias.copy_(bias)
 
 
 def _order(summaries: int) -> Tensor:
@@ -110,6 +103,11 @@ def _order(summaries: int) -> Tensor:
     steps = place[..., summaries:]
     spread = [place[..., each : each + 1].expand_as(steps) for each in range(summaries)]
     return torch.cat([steps, *spread]).flatten()
+
+
+def _dense_blocks(articulator: Articulator) -> list[nn.Sequential]:
+    """Without what drops out between them while it learns."""
+    return [block for block in articulator.whole if isinstance(block, nn.Sequential)]
 
 
 def _with_bias(layer: nn.Module) -> nn.Module:

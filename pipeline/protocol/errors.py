@@ -1,6 +1,7 @@
 """Errors that clients see: a short stable code to program against, a message that says what to do."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -28,6 +29,10 @@ class ErrorCode(StrEnum):
     TOO_MANY_SESSIONS = "too_many_sessions"
     RATE_LIMITED = "rate_limited"
     INTERNAL = "internal"
+
+
+LATE: Final = "no frame within the deadline; the server is busy or restarts a stage"
+"""The message of a TIMEOUT, whoever notices it first."""
 
 
 class ProtocolError(Exception):

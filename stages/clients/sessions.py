@@ -7,7 +7,7 @@ from pipeline.audio import int16_from_samples
 from pipeline.messages import Chunk, Close, Failed, FarEnd, Frame, Prepare, Route
 from pipeline.protocol import binary, jsonform, live
 from pipeline.protocol.binary import MAX_FRAME_ID, BinaryType
-from pipeline.protocol.errors import ErrorCode, ProtocolError, encode_failure
+from pipeline.protocol.errors import LATE, ErrorCode, ProtocolError, encode_failure
 from pipeline.protocol.live import BaseMeta
 from pipeline.protocol.requests import (
     PROTOCOL_VERSION,
@@ -165,10 +165,9 @@ class Sessions:
 
     def expire(self, now_ns: int) -> None:
         """Give up the chunks whose deadline has passed."""
-        late = "no frame by the deadline; the server is busy or restarts a stage"
         for stream in self._streams.values():
             for chunk in stream.expired(now_ns):
-                self._chunk_failed(stream, chunk, ErrorCode.TIMEOUT, late)
+                self._chunk_failed(stream, chunk, ErrorCode.TIMEOUT, LATE)
 
     # ---- frames out -------------------------------------------------------------------------------------------------
 

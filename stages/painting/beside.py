@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from pipeline.messages import Features
@@ -42,17 +42,18 @@ class Beside:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def take(self, face: Face, windows: Iterable[Features]) -> list[Done]:
+    def take(self, face: Face, windows: Iterable[Features]) -> Iterator[Done]:
         """What was painted of these windows, or of one before them of the same live session. What is not painted yet
-        will come once more.
+        will come once more. One after another: who is before one that fails is out by then.
 
         Raises whatever painting one of them raised.
         """
-        outcomes = [self._take(face, window) for window in windows]
-        for outcome in outcomes:
+        for window in windows:
+            outcome = self._take(face, window)
             if isinstance(outcome, Exception):
                 raise outcome
-        return [outcome for outcome in outcomes if isinstance(outcome, Done)]
+            if outcome is not None:
+                yield outcome
 
     def _take(self, face: Face, window: Features) -> Done | Exception | None:
         session, sequence = key = (window.route.session, window.route.sequence)
