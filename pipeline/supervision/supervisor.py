@@ -131,7 +131,7 @@ class Supervisor:
             if child.is_due():
                 self._start(child)
                 self._hear()  # it may have taken seconds, if the forkserver had gone: the others beat meanwhile
-        if time.monotonic() >= self._check_due:
+        if self._announced and time.monotonic() >= self._check_due:  # what ends before that fails the start
             self._check_due = time.monotonic() + _CHECK_EVERY_S
             for child in self._children.values():
                 child.check(self._gpus)
