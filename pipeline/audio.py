@@ -9,6 +9,8 @@ SAMPLE_RATE_HZ: Final = 24_000
 CHUNK_MS: Final = 40
 FRAME_RATE_HZ: Final = 25
 CHUNK_SAMPLES: Final = SAMPLE_RATE_HZ * CHUNK_MS // 1000  # 960
+CHUNK_BYTES_FLOAT32: Final = CHUNK_SAMPLES * 4  # 3,840
+CHUNK_BYTES_INT16: Final = CHUNK_SAMPLES * 2  # 1,920
 WINDOW_CHUNKS: Final = 16
 WINDOW_SAMPLES: Final = WINDOW_CHUNKS * CHUNK_SAMPLES  # 15,360 = 640 ms
 HISTORY_CHUNKS: Final = 500  # 20 s a session
@@ -16,6 +18,12 @@ LIVE_FRAME_IDS: Final = HISTORY_CHUNKS  # live frame ids cycle 0..499
 
 Samples = NDArray[np.float32]
 """Mono audio, float32, nominally within [-1, 1]."""
+
+Pcm16 = NDArray[np.int16]
+"""Mono audio as most sound cards and synthesised voices give it."""
+
+ChunkSamples = Samples | Pcm16
+"""[960]: 40 ms, in either of the formats that a live stream may have."""
 
 INT16_FULL_SCALE: Final = 32_768.0
 
@@ -50,3 +58,17 @@ def int16_from_samples(samples: Samples) -> bytes:
     """Write samples as little-endian int16; what is louder than full scale is clipped."""
     scaled: Samples = np.clip(np.rint(samples * INT16_FULL_SCALE), -INT16_FULL_SCALE, INT16_FULL_SCALE - 1)
     return scaled.astype("<i2").tobytes()
+
+
+def samples_of_chunk(pcm: bytes) -> Samples:
+    """[960] of a live chunk as it was sent: int16 or float32, told apart by its length.
+
+    Raises:
+        InvalidSamplesError: a sample is NaN or infinite.
+    """
+    return samples_from_int16(pcm) if len(pcm) == CHUNK_BYTES_INT16 else samples_from_float32(pcm)
+
+
+def int16_of_chunk(pcm: bytes) -> bytes:
+    """The same as int16. Raises as samples_of_chunk."""
+    return pcm if len(pcm) == CHUNK_BYTES_INT16 else int16_from_samples(samples_from_float32(pcm))

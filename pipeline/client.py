@@ -1,7 +1,7 @@
 """The Python client of a running pipeline, used by render, bench and tests as well.
 
 async with LipSync("ws://127.0.0.1:8080/ws") as face:
-    async for frame in face.stream(chunks):      # chunks: float32 [960] each, 40 ms
+    async for frame in face.stream(chunks):      # chunks: float32 or int16 [960] each, 40 ms
         show(frame.image, at=frame.meta.audio_ms)
 
 One window, one frame, without a stream's bookkeeping: `await face.request(window, frame_id=0)`.
@@ -18,10 +18,19 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
+import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from pipeline.audio import CHUNK_MS, CHUNK_SAMPLES, LIVE_FRAME_IDS, WINDOW_SAMPLES, Samples, int16_from_samples
+from pipeline.audio import (
+    CHUNK_MS,
+    CHUNK_SAMPLES,
+    LIVE_FRAME_IDS,
+    WINDOW_SAMPLES,
+    ChunkSamples,
+    Samples,
+    int16_from_samples,
+)
 from pipeline.protocol import binary, live
 from pipeline.protocol.binary import BinaryType
 from pipeline.protocol.errors import ErrorCode, Failure, ProtocolError
@@ -173,7 +182,7 @@ class LipSync:
 
     # ---- the stream -------------------------------------------------------------------------------------------------
 
-    async def stream(self, chunks: Iterable[Samples] | AsyncIterable[Samples]) -> AsyncIterator[LiveFrame]:
+    async def stream(self, chunks: Iterable[ChunkSamples] | AsyncIterable[ChunkSamples]) -> AsyncIterator[LiveFrame]:
         """Send `chunks` and yield their frames in order.
 
         With LOSSLESS pace every chunk has its frame, and sending waits for frames. With LIVE pace an iterable is sent
@@ -225,7 +234,7 @@ class LipSync:
         """Nothing is owed: the source may take its time for the next chunk."""
         return received >= self._next_chunk - 1
 
-    async def _paced(self, chunks: Iterable[Samples] | AsyncIterable[Samples]) -> AsyncIterator[Samples]:
+    async def _paced(self, chunks: Iterable[ChunkSamples] | AsyncIterable[ChunkSamples]) -> AsyncIterator[ChunkSamples]:
         if isinstance(chunks, AsyncIterable):
             async for samples in chunks:
                 yield samples
@@ -237,11 +246,11 @@ class LipSync:
                 await asyncio.sleep(max(0.0, began + number * CHUNK_MS / 1000 - clock()))
             yield samples
 
-    async def send_chunk(self, samples: Samples) -> int:
-        """Send the next 40 ms, float32 [960]; returns the chunk's number.
+    async def send_chunk(self, samples: ChunkSamples) -> int:
+        """Send the next 40 ms, float32 or int16 [960]; returns the chunk's number.
 
         Raises:
-            ValueError: of another length.
+            ValueError: of another length, or neither float nor int16.
             ServerGoneError: the connection ended.
         """
         raw = _chunk_bytes(samples)
@@ -250,12 +259,12 @@ class LipSync:
         await self._send(binary.encode(BinaryType.AUDIO_CHUNK, chunk % LIVE_FRAME_IDS, raw))
         return chunk
 
-    async def send_far_end(self, samples: Samples) -> None:
-        """Send the next 40 ms, float32 [960], of what is played where the microphone is, before the chunk that may hold
-        its echo. For a stream whose `processing` has ECHO.
+    async def send_far_end(self, samples: ChunkSamples) -> None:
+        """Send the next 40 ms, float32 or int16 [960], of what is played where the microphone is, before the chunk that
+        may hold its echo. For a stream whose `processing` has ECHO.
 
         Raises:
-            ValueError: of another length.
+            ValueError: of another length, or neither float nor int16.
             ServerGoneError: the connection ended.
         """
         await self._send(binary.encode(BinaryType.FAR_END, 0, _chunk_bytes(samples)))
@@ -448,11 +457,15 @@ class _Inbox:
         return item
 
 
-def _chunk_bytes(samples: Samples) -> bytes:
-    """int16 of 40 ms. Raises ValueError of another length."""
+def _chunk_bytes(samples: ChunkSamples) -> bytes:
+    """int16 of 40 ms. Raises ValueError of another length or kind of number."""
     if samples.shape != (CHUNK_SAMPLES,):
         raise ValueError(f"a chunk has {CHUNK_SAMPLES} samples, this one {samples.shape}")
-    return int16_from_samples(samples)
+    if samples.dtype == np.dtype("<i2"):
+        return samples.tobytes()
+    if samples.dtype.kind != "f":
+        raise ValueError(f"samples are float32 in [-1, 1] or little-endian int16, these are {samples.dtype}")
+    return int16_from_samples(samples.astype(np.float32, copy=False))
 
 
 def _read_failure(answer: str | bytes) -> Failure:

@@ -64,16 +64,16 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Chunk(Header, frozen=True, tag=True):
-    """The next 40 ms of a live stream: 960 float32 samples, raw, and how they are to be listened to."""
+    """The next 40 ms of a live stream, as they came (pipeline.audio.samples_of_chunk), and how they are to be heard."""
 
-    samples: bytes
+    pcm: bytes
     hearing: Hearing
 
 
 class FarEnd(Header, frozen=True, tag=True):
-    """The next 40 ms that are played where the session's microphone is: 960 float32 samples, raw."""
+    """The next 40 ms that are played where the session's microphone is, as they came."""
 
-    samples: bytes
+    pcm: bytes
 
 
 class Upload(Header, frozen=True, tag=True):

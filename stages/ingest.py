@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, samples_from_float32
+from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, samples_from_float32, samples_of_chunk
 from pipeline.history import History
 from pipeline.level import FFT_SIZE, LevelMeter, level_of_window
 from pipeline.messages import Chunk, FarEnd, Lookup, Message, Prepare, Upload, Window
@@ -40,7 +40,7 @@ class _Session:
     def hear(self, chunk: Chunk) -> tuple[float, bool]:
         """(level, silent) after this chunk."""
         self.heard = time.monotonic()
-        samples = samples_from_float32(chunk.samples)
+        samples = samples_of_chunk(chunk.pcm)
         if self._processor is not None:
             samples = self._processor(samples)
         self.history.add(chunk.route.sequence, samples)
@@ -49,7 +49,7 @@ class _Session:
 
     def hear_far_end(self, chunk: FarEnd) -> None:
         if self._processor is not None:
-            self._processor.hear_far_end(samples_from_float32(chunk.samples))
+            self._processor.hear_far_end(samples_of_chunk(chunk.pcm))
 
 
 class Ingest(Stage):

@@ -13,7 +13,7 @@ from models import frontend
 from models.listen import FRONT_ENDS
 from models.speaker import Speaker
 from models.synctalk2d.ears import MOMENTS
-from pipeline.audio import WINDOW_SAMPLES, samples_from_float32
+from pipeline.audio import WINDOW_SAMPLES
 from pipeline.messages import Features, Lookup, Message, Prepare, Window
 from pipeline.protocol.errors import ErrorCode
 from pipeline.runtime import Stage, StageContext, StageError, run_stage, sent_now
@@ -76,7 +76,7 @@ class Mel(Stage):
         if not window.silent:
             if ears.front_end is None:
                 raise StageError(ErrorCode.INVALID_REQUEST, f"{window.route.speaker} hears no live sound: {DEAF}")
-            tensor = ears.front_end(samples_from_float32(self._context.read(window.slot)))
+            tensor = ears.front_end(np.frombuffer(self._context.read(window.slot), np.float32))  # looked at by ingest
             # The window's tensor is used whole, whatever its frame_id: it is this moment, not a row of a video.
             look_at("features", tensor, window.route.session, window.route.sequence)
             values, shape = tensor.tobytes(), tensor.shape

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.audio import CHUNK_MS, WINDOW_SAMPLES, Samples
+from pipeline.audio import CHUNK_MS, WINDOW_SAMPLES, Pcm16, Samples
 from pipeline.client import LipSync, LiveFrame, ServerError, ServerGoneError
 
 RETRY_S = 0.1
@@ -19,7 +19,7 @@ class LiveVoice:
     """A live session at 25 chunks a second that comes back when its connection ends."""
 
     url: str
-    chunks: list[Samples]
+    chunks: list[Pcm16]
     sent: int = 0
     arrivals: list[float] = field(default_factory=list)
     """time.monotonic of every frame."""

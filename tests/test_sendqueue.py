@@ -39,3 +39,38 @@ def test_who_never_reads_is_found_out() -> None:
     assert not queue.overflowed
     queue.put_answer("one too many")
     assert queue.overflowed
+
+
+async def test_what_can_leave_at_once_does_not_wait() -> None:
+    left: list[bytes | str] = []
+
+    def write_now(data: bytes | str) -> bool:
+        left.append(data)
+        return True
+
+    queue = SendQueue(frame_limit=1, write_now=write_now)
+    queue.put_frame(b"frame 1")
+    queue.put_answer("answer")
+    queue.put_frame(b"frame 2")
+    assert left == [b"frame 1", "answer", b"frame 2"]
+    assert queue.dropped == 0
+
+
+async def test_nothing_overtakes_what_waits() -> None:
+    left: list[bytes | str] = []
+    free = False
+
+    def write_now(data: bytes | str) -> bool:
+        if free:
+            left.append(data)
+        return free
+
+    queue = SendQueue(frame_limit=2, write_now=write_now)
+    queue.put_frame(b"frame 1")
+    free = True
+    queue.put_frame(b"frame 2")
+    queue.put_answer("answer")
+    assert left == []
+    assert await take(queue, 3) == [b"frame 1", b"frame 2", "answer"]
+    queue.put_frame(b"frame 3")
+    assert left == [b"frame 3"]

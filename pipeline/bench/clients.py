@@ -18,9 +18,8 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.audio import CHUNK_MS, CHUNK_SAMPLES, WINDOW_SAMPLES, Samples
+from pipeline.audio import CHUNK_MS, CHUNK_SAMPLES, WINDOW_SAMPLES, Pcm16, Samples, int16_from_samples
 from pipeline.client import LipSync, LiveFrame, ServerError
 from pipeline.protocol.requests import ReplyForm, View
 from pipeline.render import read_audio
@@ -52,7 +51,7 @@ class Seen(msgspec.Struct, kw_only=True):
 class _Session:
     """One live session: sends by the clock, and notes when each chunk's frame came."""
 
-    def __init__(self, face: LipSync, chunks: list[Samples]) -> None:
+    def __init__(self, face: LipSync, chunks: list[Pcm16]) -> None:
         self._face = face
         self._chunks = chunks
         self.sent_ns: list[int] = []
@@ -81,7 +80,7 @@ class _Session:
                 self.latency_ns[chunk] = time.monotonic_ns() - self.sent_ns[chunk]
 
 
-async def live(url: str, chunks: list[Samples], sessions: int, seconds: float, view: View) -> Seen:
+async def live(url: str, chunks: list[Pcm16], sessions: int, seconds: float, view: View) -> Seen:
     """``sessions`` real-time clients for ``seconds`` that count, their clocks spread evenly over one chunk."""
     settle = round(SETTLE_S * 1_000 / CHUNK_MS)
     faces = [LipSync(url, view=view) for _ in range(sessions)]
@@ -138,10 +137,10 @@ async def requests(url: str, sound: Samples, form: ReplyForm, count: int) -> See
     return Seen(latency_ms=latency, expected=count, errors=dict(+errors), began=began, ended=time.monotonic())
 
 
-def cut(sound: Samples) -> list[NDArray[np.float32]]:
-    """[samples] -> its whole chunks of 40 ms."""
+def cut(sound: Samples) -> list[Pcm16]:
+    """[samples] -> its whole chunks of 40 ms, as microphones and synthesised voices give them."""
     whole = len(sound) // CHUNK_SAMPLES * CHUNK_SAMPLES
-    return list(sound[:whole].reshape(-1, CHUNK_SAMPLES))
+    return list(np.frombuffer(int16_from_samples(sound[:whole]), "<i2").reshape(-1, CHUNK_SAMPLES))
 
 
 def main() -> None:

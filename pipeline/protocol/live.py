@@ -9,12 +9,10 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from pipeline.audio import InvalidSamplesError, Samples, samples_from_float32, samples_from_int16
+from pipeline.audio import CHUNK_BYTES_FLOAT32, CHUNK_BYTES_INT16, InvalidSamplesError, samples_from_float32
 from pipeline.protocol.binary import BinaryMessage, BinaryType
 from pipeline.protocol.errors import ErrorCode, ProtocolError
 from pipeline.protocol.requests import (
-    CHUNK_BYTES_FLOAT32,
-    CHUNK_BYTES_INT16,
     WINDOW_BYTES_FLOAT32,
     AudioChunk,
     FarEndChunk,
@@ -172,8 +170,8 @@ def decode_binary(message: BinaryMessage, *, streaming: bool) -> WindowRequest |
         if kind in (BinaryType.AUDIO_CHUNK, BinaryType.FAR_END):
             if not streaming:
                 raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before audio chunks", frame_id)
-            samples = _chunk_samples(payload, frame_id)
-            return AudioChunk(frame_id, samples) if kind is BinaryType.AUDIO_CHUNK else FarEndChunk(samples)
+            pcm = _chunk_pcm(payload, frame_id)
+            return AudioChunk(frame_id, pcm) if kind is BinaryType.AUDIO_CHUNK else FarEndChunk(pcm)
     except InvalidSamplesError as error:
         raise ProtocolError(ErrorCode.INVALID_SAMPLES, str(error), frame_id) from None
     raise ProtocolError(
@@ -181,11 +179,11 @@ def decode_binary(message: BinaryMessage, *, streaming: bool) -> WindowRequest |
     )
 
 
-def _chunk_samples(payload: memoryview, frame_id: int) -> Samples:
-    if len(payload) == CHUNK_BYTES_INT16:
-        return samples_from_int16(payload)
+def _chunk_pcm(payload: memoryview, frame_id: int) -> bytes:
     if len(payload) == CHUNK_BYTES_FLOAT32:
-        return samples_from_float32(payload)
+        samples_from_float32(payload)  # for what it raises: any int16 will do, not any float32
+    if len(payload) in (CHUNK_BYTES_INT16, CHUNK_BYTES_FLOAT32):
+        return bytes(payload)
     lengths = f"{CHUNK_BYTES_INT16} (960 int16 samples) and {CHUNK_BYTES_FLOAT32} (960 float32 samples)"
     raise _length_error(len(payload), lengths, frame_id)
 

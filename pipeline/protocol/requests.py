@@ -8,13 +8,11 @@ from typing import Annotated, Final
 
 import msgspec
 
-from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, Samples
+from pipeline.audio import WINDOW_SAMPLES, Samples, samples_of_chunk
 
 PROTOCOL_VERSION: Final = 1
 WINDOW_BYTES_FLOAT32: Final = WINDOW_SAMPLES * 4  # 61,440
 WINDOW_BYTES_INT16: Final = WINDOW_SAMPLES * 2  # 30,720
-CHUNK_BYTES_FLOAT32: Final = CHUNK_SAMPLES * 4  # 3,840
-CHUNK_BYTES_INT16: Final = CHUNK_SAMPLES * 2  # 1,920
 
 
 Level = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -46,16 +44,26 @@ class FeatureRequest(msgspec.Struct, frozen=True):
 
 
 class AudioChunk(msgspec.Struct, frozen=True):
-    """The next 40 ms of a live stream. `frame_id` picks the base frame."""
+    """The next 40 ms of a live stream. `frame_id` picks the base frame; `pcm` is as the client sent it, looked at."""
 
     frame_id: int
-    samples: Samples  # (960,)
+    pcm: bytes
+
+    @property
+    def samples(self) -> Samples:
+        """[960]"""
+        return samples_of_chunk(self.pcm)
 
 
 class FarEndChunk(msgspec.Struct, frozen=True):
     """The next 40 ms of what the listener's own loudspeaker plays: the echo that its microphone will hear."""
 
-    samples: Samples  # (960,)
+    pcm: bytes
+
+    @property
+    def samples(self) -> Samples:
+        """[960]"""
+        return samples_of_chunk(self.pcm)
 
 
 class Pace(StrEnum):

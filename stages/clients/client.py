@@ -1,9 +1,9 @@
-"""One connection at the edge: what waits to be sent to it, its stream, what it watches. No I/O."""
+"""One connection at the edge: what waits to be sent to it, its stream, what it watches."""
 
 import time
 import uuid
 
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import ServerConnection, broadcast
 
 from pipeline.config import LimitsConfig
 from pipeline.protocol.requests import View
@@ -18,7 +18,7 @@ class Client:
     def __init__(self, connection: ServerConnection, limits: LimitsConfig) -> None:
         self.id = uuid.uuid4().hex
         self.connection = connection
-        self.queue = SendQueue(limits.send_queue_frames)
+        self.queue = SendQueue(limits.send_queue_frames, self._write_now)
         self.view = View.FULL
         """What it gets; FULL or PATCH."""
         self.wanted_view = View.FULL
@@ -32,6 +32,13 @@ class Client:
         self.bases_sent: set[tuple[str, int]] = set()
         self.messages = Allowance(limits.requests_per_s)
         self.heard_at = time.monotonic()
+
+    def _write_now(self, data: bytes | str) -> bool:
+        """Out at once, where the client has taken all that it was sent: the task that writes wakes a moment later."""
+        if self.connection.transport.get_write_buffer_size():
+            return False
+        broadcast([self.connection], data)  # the library's way to write without waiting
+        return True
 
     def choose_view(self, *, patches: bool) -> None:
         """As it wants it, or, where it leaves the choice, as the machine has it."""

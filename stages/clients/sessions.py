@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from pipeline.audio import int16_from_samples
+from pipeline.audio import int16_of_chunk
 from pipeline.messages import Chunk, Close, Failed, FarEnd, Frame, Prepare, Route
 from pipeline.protocol import binary, jsonform, live
 from pipeline.protocol.binary import MAX_FRAME_ID, BinaryType
@@ -138,7 +138,7 @@ class Sessions:
         views = 0 if skipped else stream.views
         route = stream.route(number, chunk.frame_id, now, deadline_ns, tuning=self._tuner.level, views=views)
         _pass_sound(stream, number, chunk)
-        message = Chunk(route, chunk.samples.tobytes(), stream.hearing)
+        message = Chunk(route, chunk.pcm, stream.hearing)
         if not self._context.outlets["chunks"].send(message) and not skipped:
             self._chunk_failed(stream, number, ErrorCode.UNAVAILABLE, "the ingest stage is restarting")
 
@@ -152,7 +152,7 @@ class Sessions:
             raise ProtocolError(ErrorCode.INVALID_REQUEST, 'far-end sound is for streams whose processing has "echo"')
         now = time.monotonic_ns()
         route = stream.route(stream.next_chunk, 0, now, now)
-        self._context.outlets["chunks"].send(FarEnd(route, chunk.samples.tobytes()))
+        self._context.outlets["chunks"].send(FarEnd(route, chunk.pcm))
 
     def _chunk_failed(self, stream: Stream[Client], chunk: int, code: ErrorCode, message: str) -> None:
         """A live client learns of it from the next frame's count; a lossless one waits for it, so it is told."""
@@ -263,7 +263,7 @@ def _pass_sound(stream: Stream[Client], number: int, chunk: AudioChunk) -> None:
     """To those who watch and want it. As an answer: a recording has no holes, and who cannot follow is cut off."""
     listeners = [viewer for viewer in stream.viewers if viewer.wants_sound]
     if listeners:
-        message = binary.encode(BinaryType.SOUND, number & MAX_FRAME_ID, int16_from_samples(chunk.samples))
+        message = binary.encode(BinaryType.SOUND, number & MAX_FRAME_ID, int16_of_chunk(chunk.pcm))
         for listener in listeners:
             listener.queue.put_answer(message)
 
