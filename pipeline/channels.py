@@ -13,6 +13,7 @@ from pipeline.messages import Message, Probe, Probes, Report, Status
 PROBES_SOCKET: Final = "probes"
 CONTROL_SOCKET: Final = "control"
 STATUS_SOCKET: Final = "status"
+_READABLE: Final = int(zmq.POLLIN)
 _RECONNECT_MS: Final = 10  # a stage that came back is found within a frame's time; ZeroMQ's own 100 ms are three
 _PUBLISH_HIGH_WATER_MARK: Final = 1000  # probes are worth less than the memory beyond this
 
@@ -95,9 +96,8 @@ class Inlet:
     def take(self) -> list[Message]:
         """Everything that has arrived, without waiting."""
         received: list[Message] = []
-        while (
-            int(self.pull.get(zmq.EVENTS)) & zmq.POLLIN
-        ):  # asked, not tried: an exception is dear in a process that slept
+        # Asked, not tried: in a process that slept, an exception is dear.
+        while int(self.pull.get(zmq.EVENTS)) & _READABLE:
             received.append(messages.decode_message(self.pull.recv(zmq.NOBLOCK)))
         return received
 

@@ -18,9 +18,10 @@ Sequences start at 1; sequence s lies in slot (s - 1) % slots. Only the writer c
                                                                 leaves it so, and no reader accepts the slot
     complete  s      s     payload of sequence s is whole       the writer, when the ring comes round
 
-A reader accepts sequence s where begin == end == s before *and* after it copied: then nothing was overwritten
-meanwhile (a sequence lock, Lameter 2005). On x86-64 stores become visible in program order, so no fence is
-needed; on weaker machines CPython's own locking between these steps has more fences than the protocol needs.
+A reader accepts sequence s where begin == end == s before *and* after it copied, or worked on it in place: then
+nothing was overwritten meanwhile (a sequence lock, Lameter 2005). On x86-64 stores become visible in program order,
+so no fence is needed; on weaker machines CPython's own locking between these steps has more fences than the protocol
+needs.
 
 `generation` counts the writers that have owned the ring: a restarted stage raises it and goes on at `next`,
 so what its predecessor had finished stays readable and what it left half-written is never read.
@@ -36,9 +37,10 @@ import mmap
 import os
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import msgspec
 
@@ -52,6 +54,8 @@ _GENERATION_WORD: Final = 2
 _NEXT_WORD: Final = 3
 _BEGIN, _END, _GENERATION_AND_LENGTH = 0, 1, 2
 _HALF_BITS: Final = 32
+
+_Made = TypeVar("_Made")
 
 
 class RingError(Exception):
@@ -194,11 +198,21 @@ class RingReader(_Mapped):
         Raises:
             OverwrittenError: it is no longer, or not yet, there in one piece.
         """
+        return self.use(ref, bytes)
+
+    def use(self, ref: SlotRef, make: Callable[[memoryview], _Made]) -> _Made:
+        """What `make` makes of what `ref` points at, without a copy. It must keep nothing of its view, and whatever it
+        does besides is done on what may turn out to have changed under its hands.
+
+        Raises:
+            OverwrittenError: it is no longer, or not yet, there in one piece; before `make` or after it.
+        """
         at = self._slot_at(ref.sequence)
         self._check(at, ref)
-        payload = bytes(self._view[at + _ALIGN : at + _ALIGN + ref.length])
-        self._check(at, ref)
-        return payload
+        try:
+            return make(self._view[at + _ALIGN : at + _ALIGN + ref.length])
+        finally:
+            self._check(at, ref)  # where `make` fails as well: this may be why
 
     def _check(self, at: int, ref: SlotRef) -> None:
         begin, end, generation_and_length = self._words[at // _WORD : at // _WORD + 3]

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
@@ -42,6 +42,8 @@ _BETWEEN_MS: Final = 5
 REPLIES: Final = "frames"  # the socket on which the edge learns what became of a window
 
 log = structlog.get_logger()
+
+_Made = TypeVar("_Made")
 
 
 class StageError(Exception):
@@ -90,8 +92,8 @@ class StageContext:
         """Take over this replica's ring `ring`."""
         return RingWriter(self.instance.ring(ring, self.replica))
 
-    def read(self, slot: SlotRef) -> bytes:
-        """Copy what a header points at.
+    def use(self, slot: SlotRef, make: Callable[[memoryview], _Made]) -> _Made:
+        """What `make` makes of what a header points at; see RingReader.use.
 
         Raises:
             StageError: it was overwritten, as this stage came too late.
@@ -100,7 +102,7 @@ class StageContext:
         if reader is None:
             reader = self._readers[slot.ring] = RingReader(self.instance.ring_by_ref(slot.ring))
         try:
-            return reader.read(slot)
+            return reader.use(slot, make)
         except OverwrittenError as error:
             self.drops["overwritten"] += 1
             raise StageError(ErrorCode.OVERLOADED, f"the machine is too busy: {error}") from error

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, samples_from_float32, samples_of_chunk
+from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, Samples, samples_from_float32, samples_of_chunk
 from pipeline.history import History
 from pipeline.level import FFT_SIZE, LevelMeter, level_of_window
 from pipeline.messages import Chunk, FarEnd, Lookup, Message, Prepare, Upload, Window
@@ -37,15 +37,16 @@ class _Session:
         self.gate = voice.gate_of(hearing, live=live)
         self._processor = Processor(hearing.processing) if hearing.processing else None
 
-    def hear(self, chunk: Chunk) -> tuple[float, bool]:
-        """(level, silent) after this chunk."""
+    def hear(self, chunk: Chunk) -> tuple[Samples, float, bool]:
+        """(window, level, silent) after this chunk; the window [15360] is a view of what is kept."""
         self.heard = time.monotonic()
         samples = samples_of_chunk(chunk.pcm)
         if self._processor is not None:
             samples = self._processor(samples)
         self.history.add(chunk.route.sequence, samples)
-        level = self._meter(self.history.window()[-FFT_SIZE:])
-        return level, self.gate.is_silent(samples, level)
+        window = self.history.window()
+        level = self._meter(window[-FFT_SIZE:])
+        return window, level, self.gate.is_silent(samples, level)
 
     def hear_far_end(self, chunk: FarEnd) -> None:
         if self._processor is not None:
@@ -88,11 +89,11 @@ class Ingest(Stage):
             history = History(self._history_path(chunk.route.session))
             session = _Session(history, chunk.hearing, live=chunk.route.live)
             self._sessions[chunk.route.session] = session
-        level, silent = session.hear(chunk)
+        window, level, silent = session.hear(chunk)
         if not chunk.route.views:
             return  # a machine with too much to do: it is heard, and gets no frame
-        look_at("window", session.history.window(), chunk.route.session, chunk.route.sequence)
-        slot = self._windows.write(session.history.window().data)
+        look_at("window", window, chunk.route.session, chunk.route.sequence)
+        slot = self._windows.write(window.data)
         end_sample = (chunk.route.sequence + 1) * CHUNK_SAMPLES
         self._context.send("windows", Window(sent_now(chunk.route), slot, end_sample, level, silent))
 
@@ -111,7 +112,7 @@ class Ingest(Stage):
             voice.listen(session.gate for session in self._sessions.values())
 
     def _take_window(self, upload: Upload) -> None:
-        raw = self._context.read(upload.slot)
+        raw = self._context.use(upload.slot, bytes)
         look_at("window", np.frombuffer(raw, np.float32), upload.route.session, upload.route.sequence)
         level = level_of_window(samples_from_float32(raw))
         silent = level < self._context.config.pipeline.silence_threshold

@@ -76,7 +76,9 @@ class Mel(Stage):
         if not window.silent:
             if ears.front_end is None:
                 raise StageError(ErrorCode.INVALID_REQUEST, f"{window.route.speaker} hears no live sound: {DEAF}")
-            tensor = ears.front_end(np.frombuffer(self._context.read(window.slot), np.float32))  # looked at by ingest
+            front_end = ears.front_end
+            # Ingest has looked at every sample.
+            tensor = self._context.use(window.slot, lambda raw: front_end(np.frombuffer(raw, np.float32)))
             # The window's tensor is used whole, whatever its frame_id: it is this moment, not a row of a video.
             look_at("features", tensor, window.route.session, window.route.sequence)
             values, shape = tensor.tobytes(), tensor.shape

@@ -9,7 +9,8 @@ import sys
 import cv2
 import numpy as np
 
-from models.compose import JPEG_QUALITY, TUNED_QUALITY, Composer
+from models.compose import JPEG_QUALITY, TUNED_QUALITY, Box, Composer
+from models.engine import Pixels
 from models.speaker import SpeakerError
 from pipeline.messages import VIEW_FULL, VIEW_PATCH, Frame, Message, Mouth, Prepare
 from pipeline.runtime import Stage, StageContext, run_stage, sent_now
@@ -57,9 +58,12 @@ class Publish(Stage):
         return usual is not None and usual.prepare_another()
 
     def _compose(self, composer: Composer, mouth: Mouth) -> None:
-        pixels = np.frombuffer(self._context.read(mouth.slot), np.uint8).reshape(composer.mouth_shape)
         base = composer.base_of(mouth.route.frame_id)
-        box, mixed = composer.mix(pixels, base)
+
+        def mix(raw: memoryview) -> tuple[Box, Pixels]:
+            return composer.mix(np.frombuffer(raw, np.uint8).reshape(composer.mouth_shape), base)
+
+        box, mixed = self._context.use(mouth.slot, mix)
         views = mouth.route.views
         full = self._frames.write(composer.encoded(base, box, mixed)) if views & VIEW_FULL else None
         quality = TUNED_QUALITY if mouth.route.tuning >= LOWER_QUALITY else JPEG_QUALITY

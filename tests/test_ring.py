@@ -137,6 +137,39 @@ def test_an_overwrite_during_the_copy_is_noticed(path: Path) -> None:
             reader.read(ref)
 
 
+def test_work_in_place_sees_the_payload_and_is_undone_where_it_changed(path: Path) -> None:
+    with RingWriter(path) as writer, RingReader(path) as reader:
+        ref = writer.write(b"payload")
+        assert reader.use(ref, lambda view: bytes(view[:3])) == b"pay"
+
+        def come_round(view: memoryview) -> int:
+            for _ in range(SLOTS):
+                writer.write(b"another")
+            return view[0]
+
+        with pytest.raises(OverwrittenError):
+            reader.use(ref, come_round)
+        with pytest.raises(OverwrittenError):
+            reader.use(ref, lambda _view: pytest.fail("what is not there is not worked on"))
+
+
+def test_work_that_fails_on_what_changed_meanwhile_tells_of_the_change(path: Path) -> None:
+    with RingWriter(path) as writer, RingReader(path) as reader:
+
+        def fail(_view: memoryview) -> None:
+            raise ValueError("not what it was")
+
+        def come_round(view: memoryview) -> None:
+            for _ in range(SLOTS):
+                writer.write(b"another")
+            fail(view)
+
+        with pytest.raises(ValueError, match="not what it was"):
+            reader.use(writer.write(b"payload"), fail)
+        with pytest.raises(OverwrittenError):
+            reader.use(writer.write(b"payload"), come_round)
+
+
 def slot_words(path: Path, slot: int) -> tuple[int, int]:
     begin, end = struct.unpack_from("<QQ", path.read_bytes(), 64 + slot * STRIDE)
     return int(begin), int(end)

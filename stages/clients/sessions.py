@@ -1,5 +1,6 @@
 """Sessions at the edge: live streams, who watches them, and what becomes of each chunk."""
 
+import functools
 import time
 from typing import Final
 
@@ -207,7 +208,8 @@ class Sessions:
             kind = BinaryType.LIVE_FRAME if viewer.view is View.FULL else BinaryType.MOUTH_PATCH
             if viewer.view is View.PATCH:
                 self._send_base_once(viewer, frame)
-            message = binary.encode(kind, frame.route.frame_id, meta, self._context.read(slot))
+            encode = functools.partial(binary.encode, kind, frame.route.frame_id, meta)
+            message = self._context.use(slot, encode)
             if stream.pace is Pace.LOSSLESS:
                 viewer.queue.put_answer(message)
             else:
