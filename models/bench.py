@@ -8,6 +8,7 @@ with random weights). Needs the extras ``train`` and ``bench``.
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +22,17 @@ from rich.console import Console
 from rich.table import Table
 
 from models import frontend
+from models.articulation import CHANNELS
 from models.compose import Composer
 from models.engine import OnnxEngine
-from models.frontend import BANDS, CHUNK, SAMPLE_RATE, STEPS, WINDOW
+from models.frontend import BANDS, CHUNK, SAMPLE_RATE, STEPS
+from models.motion import moved
 from models.speaker import Speaker, SpeakerError, open_speaker
+from pipeline.audio import samples_of_chunk
+from pipeline.bench.clients import cut
 from pipeline.extras import needs
+from pipeline.history import History
+from pipeline.instance import SHARED_MEMORY
 from pipeline.level import FFT_SIZE, LevelMeter
 
 with needs("train", "bench"):
@@ -79,37 +86,45 @@ def frames(speaker_name: str, seconds: float, *, paced: bool) -> dict[str, NDArr
     front_end = frontend.get(speaker.manifest.front_end)
     engine, composer = OnnxEngine(speaker), Composer(speaker)
     engine.warm_up()
-    sound = np.pad(read_audio(SPEECH), (WINDOW, 0))
-    ends = np.arange(WINDOW + CHUNK, len(sound), CHUNK)
+    chunks = cut(read_audio(SPEECH))
     took: dict[str, list[float]] = {}
     meter = LevelMeter()
+    shown = np.array(speaker.manifest.rest, np.float32)
+    has_lips = speaker.manifest.channels == CHANNELS
 
     def step(name: str, started: float) -> float:
         now = time.perf_counter()
         took.setdefault(name, []).append(1_000 * (now - started))
         return now
 
-    begin = time.perf_counter()
-    for number in range(round(seconds * SAMPLE_RATE / CHUNK)):
-        base = composer.base_of(number)
-        composer.prepare(number)
-        if paced:
-            time.sleep(max(0.0, begin + number * CHUNK / SAMPLE_RATE - time.perf_counter()))
-        end = int(ends[number % len(ends)])
-        whole = now = time.perf_counter()
-        meter(sound[end - FFT_SIZE : end])
-        now = step("level", now)
-        features = front_end(sound[end - WINDOW : end])
-        now = step("mel", now)
-        articulation = engine.articulate(features)
-        now = step("articulate", now)
-        pixels = engine.paint(articulation)[0]
-        now = step("paint", now)
-        box, mixed = composer.mix(pixels, base)
-        now = step("compose", now)
-        composer.encoded(base, box, mixed)
-        step("encode", now)
-        step("frame", whole)
+    with tempfile.TemporaryDirectory(dir=SHARED_MEMORY) as folder:
+        history = History(Path(folder) / "session")
+        begin = time.perf_counter()
+        for number in range(round(seconds * SAMPLE_RATE / CHUNK)):
+            base = composer.base_of(number)
+            composer.prepare(number)
+            if paced:
+                time.sleep(max(0.0, begin + number * CHUNK / SAMPLE_RATE - time.perf_counter()))
+            chunk = chunks[number % len(chunks)].tobytes()
+            whole = now = time.perf_counter()
+            history.add(number, samples_of_chunk(chunk))
+            window = history.window()
+            now = step("hear", now)
+            meter(window[-FFT_SIZE:])
+            now = step("level", now)
+            features = front_end(window)
+            now = step("mel", now)
+            articulation = engine.articulate(features)
+            now = step("articulate", now)
+            shown = moved(shown, articulation[0]) if has_lips else articulation[0]
+            now = step("move", now)
+            pixels = engine.paint(shown[None])[0]
+            now = step("paint", now)
+            box, mixed = composer.mix(pixels, base)
+            now = step("compose", now)
+            composer.encoded(base, box, mixed)
+            step("encode", now)
+            step("frame", whole)
     return {name: np.array(values) for name, values in took.items()}
 
 

@@ -84,7 +84,7 @@ def test_the_tables_and_the_plot_take_any_number_of_runs(tmp_path: Path) -> None
 
 def test_a_frame_in_one_process_is_measured_step_by_step() -> None:
     found = bench.measure("default", 0.4, paced=False, against_synctalk2d=True)
-    assert set(found.steps) == {"level", "mel", "articulate", "paint", "compose", "encode"}
+    assert set(found.steps) == {"hear", "level", "mel", "articulate", "move", "paint", "compose", "encode"}
     assert found.frame_ms.p50 >= max(step.p50 for step in found.steps.values())
     assert painter.gflop() < found.networks_gflop < painter.gflop() + 0.02
     assert found.synctalk2d_times
