@@ -30,6 +30,7 @@ from pipeline.spawn import Spawned, SpawnError, spawned
 
 SPEECH: Final = Path(__file__).parents[2] / "webclient" / "sample.wav"
 """What the page's "sample" plays: speech that is there in every installation."""
+FLAT_OUT: Final = Path(__file__).with_name("flat_out.toml")
 _PATIENCE_S: Final = 60.0
 """Beyond the time that the clients are to run."""
 _REQUESTS: Final = 300
@@ -116,6 +117,7 @@ def main() -> None:
         *(("--config", str(given.config)) if given.config else ()),
         *(("--speaker", given.speaker) if given.speaker else ()),
         *(() if given.tuning else ("--no-tuning",)),
+        *(("--with", str(FLAT_OUT)) if given.requests else ()),
     ]
     console = Console(stderr=True)
     found: list[Run] = []

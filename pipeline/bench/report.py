@@ -86,7 +86,20 @@ def tables(runs: list[Run]) -> list[Table]:
 
 def _runs(runs: list[Run]) -> Table:
     table = Table(title="as the clients see it, ms")
-    for column in ("sessions", "p50", "p95", "p99", "max", "frames", "missing", "frames/s", "CPU %", "PSS MB", "load"):
+    for column in (
+        "sessions",
+        "p50",
+        "p95",
+        "p99",
+        "max",
+        "frames",
+        "missing",
+        "refused",
+        "frames/s",
+        "CPU %",
+        "PSS MB",
+        "load",
+    ):
         table.add_column(column, justify="right")
     for run in runs:
         missing = run.frames.expected - run.frames.received
@@ -95,6 +108,7 @@ def _runs(runs: list[Run]) -> Table:
             *(f"{value:.1f}" for value in msgspec.structs.astuple(run.latency_ms)),
             str(run.frames.received),
             f"{missing} ({100 * missing / max(1, run.frames.expected):.1f} %)",
+            ", ".join(f"{code} {number}" for code, number in run.errors.items()),
             f"{run.per_second:.1f}",
             f"{run.cpu_percent:.0f}",
             f"{run.pss_mb:.0f}",
