@@ -92,6 +92,10 @@ class StageContext:
         """Take over this replica's ring `ring`."""
         return RingWriter(self.instance.ring(ring, self.replica))
 
+    def read(self, slot: SlotRef) -> bytes:
+        """Copy what a header points at. Raises as `use`."""
+        return self.use(slot, bytes)
+
     def use(self, slot: SlotRef, make: Callable[[memoryview], _Made]) -> _Made:
         """What `make` makes of what a header points at; see RingReader.use.
 

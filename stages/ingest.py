@@ -112,7 +112,7 @@ class Ingest(Stage):
             voice.listen(session.gate for session in self._sessions.values())
 
     def _take_window(self, upload: Upload) -> None:
-        raw = self._context.use(upload.slot, bytes)
+        raw = self._context.read(upload.slot)
         look_at("window", np.frombuffer(raw, np.float32), upload.route.session, upload.route.sequence)
         level = level_of_window(samples_from_float32(raw))
         silent = level < self._context.config.pipeline.silence_threshold

@@ -40,7 +40,7 @@ class FaultyMel(Mel):
     def work(self, batch: list[Message]) -> None:
         (message,) = batch
         if isinstance(message, Window) and not message.silent:
-            newest = self._context.use(message.slot, lambda raw: float(samples_from_float32(raw)[-1]))
+            newest = float(samples_from_float32(self._context.read(message.slot))[-1])
             if abs(newest - POISON) < 1e-6:
                 os._exit(11)
         super().work(batch)

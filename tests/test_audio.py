@@ -55,3 +55,11 @@ def test_louder_than_full_scale_is_clipped_and_does_not_wrap() -> None:
 def test_half_a_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="buffer size"):
         audio.samples_from_float32(b"\0\0\0")
+
+
+@given(arrays.arrays(np.int16, audio.CHUNK_SAMPLES))
+def test_a_chunk_is_the_same_as_int16_and_as_float32(values: "np.typing.NDArray[np.int16]") -> None:
+    integers = values.astype("<i2").tobytes()
+    floats = audio.samples_from_int16(integers).astype("<f4").tobytes()
+    assert audio.int16_of_chunk(integers) == audio.int16_of_chunk(floats) == integers
+    np.testing.assert_array_equal(audio.samples_of_chunk(integers), audio.samples_of_chunk(floats))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, Samples
+from pipeline.audio import CHUNK_SAMPLES, WINDOW_SAMPLES, Samples, samples_from_int16
 from pipeline.client import LOSSLESS_IN_FLIGHT, BaseFrame, LipSync, LiveFrame, ServerError, ServerGoneError
 from pipeline.protocol import binary, live
 from pipeline.protocol.binary import BinaryType
@@ -248,6 +248,23 @@ async def test_wrong_lengths_are_the_callers_fault() -> None:
             await face.send_chunk(np.zeros(100, np.float32))
         with pytest.raises(ValueError, match="15360"):
             await face.request(np.zeros(100, np.float32))
+
+
+async def test_int16_goes_as_it_is_and_other_integers_are_refused() -> None:
+    heard: list[bytes] = []
+
+    async def script(socket: ServerConnection) -> None:
+        async for message in socket:
+            assert isinstance(message, bytes)
+            heard.append(bytes(binary.decode(message).payload))
+
+    (samples,) = np.random.default_rng(1).integers(-32_768, 32_768, (1, CHUNK_SAMPLES)).astype("<i2")
+    async with server(script) as url, LipSync(url) as face:
+        await face.send_chunk(samples)
+        await face.send_chunk(samples_from_int16(samples.tobytes()))
+        with pytest.raises(ValueError, match="int32"):
+            await face.send_chunk(samples.astype(np.int32))
+    assert heard == [samples.tobytes()] * 2
 
 
 async def test_it_and_the_real_pipeline_understand_each_other(pipeline: Pipeline) -> None:

@@ -86,20 +86,8 @@ def tables(runs: list[Run]) -> list[Table]:
 
 def _runs(runs: list[Run]) -> Table:
     table = Table(title="as the clients see it, ms")
-    for column in (
-        "sessions",
-        "p50",
-        "p95",
-        "p99",
-        "max",
-        "frames",
-        "missing",
-        "refused",
-        "frames/s",
-        "CPU %",
-        "PSS MB",
-        "load",
-    ):
+    latency, counts = ("p50", "p95", "p99", "max"), ("frames", "missing", "refused", "frames/s")
+    for column in ("sessions", *latency, *counts, "CPU %", "PSS MB", "load"):
         table.add_column(column, justify="right")
     for run in runs:
         missing = run.frames.expected - run.frames.received

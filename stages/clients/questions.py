@@ -86,7 +86,7 @@ class Questions:
 
     def _answer(self, pending: _Pending, frame: Frame) -> None:
         assert frame.full is not None  # `ask` wants the whole view
-        image = self._context.use(frame.full, bytes)
+        image = self._context.read(frame.full)
         if pending.form is ReplyForm.BINARY:
             pending.client.queue.put_answer(binary.encode(BinaryType.FRAME_RESPONSE, pending.frame_id, image))
             return
