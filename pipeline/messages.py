@@ -10,7 +10,7 @@ headers say where.
     any stage --Failed--> edge, --Ready, Heartbeat--> supervisor, --Probes--> anyone
 """
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -248,6 +248,7 @@ _message: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 _report: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
 _notice: msgspec.msgpack.Decoder[Probes | Status] = msgspec.msgpack.Decoder(Probes | Status)
 _PREFIX: Final = bytes([VERSION])
+_Read = TypeVar("_Read")
 
 
 def encode(message: Message | Report | Probes | Status) -> bytes:
@@ -255,10 +256,13 @@ def encode(message: Message | Report | Probes | Status) -> bytes:
     return _PREFIX + _encoder.encode(message)
 
 
-def _body(raw: bytes) -> memoryview:
+def _decoded(decoder: "msgspec.msgpack.Decoder[_Read]", raw: bytes) -> _Read:
     if raw[:1] != _PREFIX:
         raise VersionError(f"message version {raw[:1].hex() or 'none'}, this process speaks {VERSION:02x}")
-    return memoryview(raw)[1:]
+    try:
+        return decoder.decode(memoryview(raw)[1:])
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec has no exception of its own for these
+        raise msgspec.DecodeError(f"not a message: {error}") from None
 
 
 def decode_message(raw: bytes) -> Message:
@@ -268,14 +272,14 @@ def decode_message(raw: bytes) -> Message:
         VersionError: of another version.
         msgspec.DecodeError: not one of the types above.
     """
-    return _message.decode(_body(raw))
+    return _decoded(_message, raw)
 
 
 def decode_report(raw: bytes) -> Report:
     """What a stage tells the supervisor. Raises as decode_message."""
-    return _report.decode(_body(raw))
+    return _decoded(_report, raw)
 
 
 def decode_notice(raw: bytes) -> Probes | Status:
     """What is published for anyone. Raises as decode_message."""
-    return _notice.decode(_body(raw))
+    return _decoded(_notice, raw)

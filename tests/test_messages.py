@@ -1,6 +1,6 @@
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline import messages
@@ -119,6 +119,7 @@ def test_nothing_at_all_is_no_version() -> None:
 
 
 @given(st.binary(max_size=80))
+@example(b"\x91\xa1\x80").via("a tag that is not UTF-8")
 def test_noise_raises_what_the_docstring_says_and_nothing_else(noise: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         messages.decode_message(bytes([messages.VERSION]) + noise)
