@@ -39,10 +39,21 @@ def test_torch_paints_what_onnx_runtime_paints(name: str, batch: int) -> None:
     usual, torch = OnnxEngine(shipped), TorchEngine(shipped)
     torch.warm_up()
     features = np.random.default_rng(batch).random((batch, BANDS, STEPS), np.float32)
-    # ONNX Runtime brings what goes into the large layers to int8 as well, 1/127 of the largest of each 128 values.
+    # ONNX Runtime brings what goes into the large layers to int8 as well, 1/127 of the largest of each 64 values.
     np.testing.assert_allclose(torch.articulate(features), usual.articulate(features), atol=0.5 / 127)
     mouths = np.random.default_rng(batch).random((batch, 7), np.float32)
     assert np.abs(torch.paint(mouths).astype(int) - usual.paint(mouths)).max() <= 1
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_mouth_is_the_same_in_any_batch(name: str) -> None:
+    engine = OnnxEngine(open_speaker(name))
+    features = np.random.default_rng(0).random((4, BANDS, STEPS), np.float32)
+    alone = [engine.articulate(window[None]) for window in features]
+    for batch in (2, 3, 4):
+        together = engine.articulate(features[:batch])
+        np.testing.assert_array_equal(together, np.concatenate(alone[:batch]))
+        np.testing.assert_array_equal(engine.paint(together), np.concatenate(list(map(engine.paint, alone[:batch]))))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -1,10 +1,9 @@
 """Large dense layers in int8: a quarter of the bytes that every frame has to read, the same mouth.
 
 At one window at a time a dense layer costs what its weights cost to fetch from memory, and no arithmetic to speak of.
-Its weights are kept as int8 in blocks of 128 of a row, each with a scale of its own, and multiplied by ONNX Runtime's
+Its weights are kept as int8 in blocks of 64 of a row, each with a scale of its own, and multiplied by ONNX Runtime's
 MatMulNBits, which brings each window's own values to int8 as well: what it says of a window does not depend on the
-others in its batch. (On how many there are, it does in the last bits of a float32, where the processor has AVX-512: one
-row and four are added up in different orders there.)
+batch that it came in.
 """
 
 from pathlib import Path
@@ -18,7 +17,9 @@ from models.training.half import HALF
 
 LARGE: Final = 65_536
 """Weights of a layer from which it is worth it."""
-BLOCK: Final = 128
+BLOCK: Final = 64
+"""Values with a scale of their own. Of 128 and more, ONNX Runtime's AVX-512 kernels (1.32) add up one window and
+several in different orders: the same window would say other last bits in another batch."""
 _ZERO: Final = 128
 """What stands for 0, as MatMulNBits has it."""
 _STEPS: Final = 127
@@ -33,7 +34,7 @@ class Blocks(NamedTuple):
     """A weight [outputs, inputs] in blocks; inputs are filled up to whole blocks with zeros."""
 
     values: NDArray[np.uint8]
-    """[outputs, blocks, 128]"""
+    """[outputs, blocks, BLOCK]"""
     scale: NDArray[np.float32]
     """[outputs, blocks]"""
 
