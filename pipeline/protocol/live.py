@@ -171,7 +171,7 @@ def decode_binary(message: BinaryMessage, *, streaming: bool) -> WindowRequest |
             if not streaming:
                 raise ProtocolError(ErrorCode.NOT_NEGOTIATED, "send start_stream before audio chunks", frame_id)
             pcm = _chunk_pcm(payload, frame_id)
-            return AudioChunk(frame_id, pcm) if kind is BinaryType.AUDIO_CHUNK else FarEndChunk(pcm)
+            return AudioChunk(pcm, frame_id) if kind is BinaryType.AUDIO_CHUNK else FarEndChunk(pcm)
     except InvalidSamplesError as error:
         raise ProtocolError(ErrorCode.INVALID_SAMPLES, str(error), frame_id) from None
     raise ProtocolError(

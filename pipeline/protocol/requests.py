@@ -43,27 +43,25 @@ class FeatureRequest(msgspec.Struct, frozen=True):
     speaker: str | None = None
 
 
-class AudioChunk(msgspec.Struct, frozen=True):
-    """The next 40 ms of a live stream. `frame_id` picks the base frame; `pcm` is as the client sent it, looked at."""
+class _ChunkOfSound(msgspec.Struct, frozen=True):
+    """40 ms, as the client sent them (pipeline.audio.samples_of_chunk), looked at."""
+
+    pcm: bytes
+
+    @property
+    def samples(self) -> Samples:
+        """[960]"""
+        return samples_of_chunk(self.pcm)
+
+
+class AudioChunk(_ChunkOfSound, frozen=True):
+    """The next 40 ms of a live stream. `frame_id` picks the base frame."""
 
     frame_id: int
-    pcm: bytes
-
-    @property
-    def samples(self) -> Samples:
-        """[960]"""
-        return samples_of_chunk(self.pcm)
 
 
-class FarEndChunk(msgspec.Struct, frozen=True):
+class FarEndChunk(_ChunkOfSound, frozen=True):
     """The next 40 ms of what the listener's own loudspeaker plays: the echo that its microphone will hear."""
-
-    pcm: bytes
-
-    @property
-    def samples(self) -> Samples:
-        """[960]"""
-        return samples_of_chunk(self.pcm)
 
 
 class Pace(StrEnum):
